@@ -22,6 +22,7 @@
 #include "cli/output.hpp"
 #include "cli/plan_text.hpp"
 #include "cli/talks.hpp"
+#include "cli/why_not.hpp"
 #include "llama/arrival.hpp"
 #include "llama/cuda_decoder.hpp"
 #include "llama/decoder.hpp"
@@ -190,13 +191,7 @@ void tell_cpu(const DecodeArguments& arguments, const std::string& why) {
 int hold_where_it_fits(Decoding& decoding) {
   std::string why = llama::cuda_decoder_missing();
   std::optional<OnGpu> on;
-  try {
-    if (why.empty()) on.emplace(decoding);
-  } catch (const OutOfMemory& error) {
-    why = error.what();
-  } catch (const DeviceUnavailable& error) {
-    why = error.what();
-  }
+  if (why.empty()) why = why_not([&] { on.emplace(decoding); });
   if (!on) {
     tell_cpu(decoding.arguments, why);
     return hold_on_cpu(decoding);

@@ -30,9 +30,9 @@ int run(int argc, const char* const* argv) {
     add(program, exit_code);
   }
   offer_commands(program);
+  const std::span words(argv, static_cast<std::size_t>(argc));
+  refuse_misused_values(program, words.subspan(std::min<std::size_t>(words.size(), 1)));
   try {
-    const std::span words(argv, static_cast<std::size_t>(argc));
-    refuse_values_of_flags(program, words.subspan(std::min<std::size_t>(1, words.size())));
     program.parse(argc, argv);
   } catch (const CLI::Success& help) {
     std::ostringstream text;
@@ -56,7 +56,9 @@ int main(int argc, char** argv) {
   } catch (const Error& error) {
     cli::tell_error(cli::with_option_names(error.what()));
   } catch (const std::bad_alloc&) {
-    cli::tell("tapedeck: out of memory\n");
+    cli::tell(
+        "tapedeck: the program itself needs memory and gets none; free some, or raise the limit of"
+        " its address space (ulimit -v)\n");
   } catch (const std::exception& error) {
     cli::tell_error(error.what());
   }

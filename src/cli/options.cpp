@@ -227,6 +227,10 @@ CLI::Validator cache_types() {
   return accept_only(alternatives(names) + ", or two of them (K,V)", are_types, names);
 }
 
+CLI::Validator not_empty() {
+  return {[](const std::string& text) { return text.empty() ? "is empty; give a value" : ""; }, ""};
+}
+
 CLI::Option* as_path(CLI::Option* option, const char* placeholder) {
   return option->type_name(placeholder)
       ->check(CLI::Validator(

@@ -43,6 +43,9 @@ inline constexpr unsigned kMostThreads = 1024;
 /// Accepts any spelling of a type of K and V caches, or of two of them with a comma in between.
 [[nodiscard]] CLI::Validator cache_types();
 
+/// Refuses an empty text, such as that of a shell variable that is not set.
+[[nodiscard]] CLI::Validator not_empty();
+
 /// Makes an option or operand take a path, which is not empty. Completion offers file names, or
 /// folders for the placeholder `kFolder`.
 CLI::Option* as_path(CLI::Option* option, const char* placeholder = kFile);

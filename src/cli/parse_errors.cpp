@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cstddef>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -86,30 +87,43 @@ std::pair<std::string, std::string> split(const std::string& text, std::string_v
               option == nullptr ? "" : "write " + name + " " + value_of(*option));
 }
 
-// The subcommand that a word names, if the command has it.
-const CLI::App* subcommand_of(const CLI::App& command, std::string_view word) {
-  for (const CLI::App* one : command.get_subcommands({})) {
-    if (one->get_name() == word) return one;
+// Whether the next word is the value of this one.
+bool takes_next_word(const CLI::App& command, const std::string& word) {
+  const CLI::Option* const option =
+      word.starts_with('-') ? command.get_option_no_throw(word) : nullptr;
+  return option != nullptr && option->get_items_expected_max() != 0;
+}
+
+void refuse_misused_value(const CLI::App& command, const std::string& word) {
+  const std::size_t equals = word.find('=');
+  if (!word.starts_with('-') || equals == std::string::npos) return;
+  const std::string name = word.substr(0, equals);
+  const CLI::Option* const option = command.get_option_no_throw(name);
+  if (option == nullptr) return;
+  if (value_of(*option).empty() && !has_optional_value(*option)) {
+    throw_about(name, name + " takes no value", "leave out " + word.substr(equals));
   }
-  return nullptr;
+  if (equals + 1 == word.size()) {
+    throw_about(name, name + " has an empty value", "leave the = out, or give a value");
+  }
 }
 
 }  // namespace
 
-void refuse_values_of_flags(const CLI::App& program, std::span<const char* const> words) {
+void refuse_misused_values(const CLI::App& program, std::span<const char* const> words) {
   const CLI::App* command = &program;
-  for (const std::string_view word : words) {
-    if (word == "--") return;  // Operands follow.
-    if (!word.starts_with('-')) {
-      if (const CLI::App* const named = subcommand_of(*command, word)) command = named;
+  bool is_value = false;
+  for (const std::string word : words) {
+    if (word == "--") return;  // operands follow
+    if (command == &program && !word.starts_with('-')) {
+      const std::vector<const CLI::App*> all = program.get_subcommands({});
+      const auto found = std::ranges::find(all, word, &CLI::App::get_name);
+      if (found == all.end()) return;
+      command = *found;
       continue;
     }
-    const std::size_t equals = word.find('=');
-    if (equals == std::string_view::npos) continue;
-    const std::string name(word.substr(0, equals));
-    const CLI::Option* const option = command->get_option_no_throw(name);
-    if (option == nullptr || !value_of(*option).empty() || has_optional_value(*option)) continue;
-    throw_about(name, name + " takes no value", "leave out " + std::string(word.substr(equals)));
+    if (!is_value) refuse_misused_value(*command, word);
+    is_value = !is_value && takes_next_word(*command, word);
   }
 }
 

@@ -10,10 +10,14 @@
 
 namespace tapedeck::cli {
 
-/// Refuses `--json=5`, which CLI11 would accept although the flag takes no value.
+/// Refuses what CLI11 would accept: a value of a flag that takes none (--json=5), and an option
+/// with
+/// "=" and no value, such as --publish=$NAME where NAME is not set. CLI11 takes that for one
+/// without
+/// "=", which may then take the next word as its value.
 /// @param words  of the command line, without the program's name
 /// @throws InvalidArgument
-void refuse_values_of_flags(const CLI::App& program, std::span<const char* const> words);
+void refuse_misused_values(const CLI::App& program, std::span<const char* const> words);
 
 /// Throws InvalidArgument for an error that CLI11 found while it parsed the command line.
 [[noreturn]] void throw_parse_error(const CLI::App& program, const CLI::ParseError& error);

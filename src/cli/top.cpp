@@ -338,6 +338,7 @@ void add_top(CLI::App& program, int& exit_code) {
   auto arguments = std::make_shared<TopArguments>();
   command
       ->add_option("WHICH", arguments->which, "A process ID or the name of a layout [all layouts]")
+      ->check(not_empty())
       ->option_text(kLayout);
   as_path(
       command->add_option("--folder", arguments->folder, "Folder in which layouts are published"),

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "llama/thread_pool.hpp"
 
-#include <unistd.h>
+#include <pthread.h>
 
 #include <algorithm>
+#include <atomic>
+#include <cstdint>
 #include <string>
 #include <system_error>
 #include <utility>
@@ -15,6 +17,10 @@ namespace {
 
 // About 20 microseconds, which is longer than the serial work between two dispatches.
 constexpr int kSpins = 1000;
+
+// Counted in each forked child, because a dispatch makes no system call to ask for its process.
+std::atomic<std::uint32_t> forks{0};
+[[maybe_unused]] const int counts_forks = ::pthread_atfork(nullptr, nullptr, [] { ++forks; });
 
 void pause() noexcept {
 #if defined(__x86_64__)
@@ -50,7 +56,7 @@ std::uint32_t Bell::wait_while(std::uint32_t seen, int spins) noexcept {
   return now;
 }
 
-ThreadPool::ThreadPool() : process_(::getpid()) {}
+ThreadPool::ThreadPool() : process_(forks.load()) {}
 
 // The delegated constructor completes the object before any thread starts. If the host cannot start
 // another thread, the destructor therefore runs and stops those that were started.
@@ -73,7 +79,7 @@ ThreadPool::ThreadPool(unsigned threads) : ThreadPool() {
   }
 }
 
-bool ThreadPool::has_threads() const noexcept { return ::getpid() == process_; }
+bool ThreadPool::has_threads() const noexcept { return forks.load() == process_; }
 
 // In a forked child, joining a thread would never end, and neither would destroying what the
 // threads of the parent wait on: both are leaked.

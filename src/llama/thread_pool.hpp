@@ -3,8 +3,6 @@
 /// `ThreadPool`: a fixed number of threads that share the work of one forward pass.
 #pragma once
 
-#include <sys/types.h>
-
 #include <algorithm>
 #include <atomic>
 #include <condition_variable>
@@ -106,7 +104,7 @@ class ThreadPool {
     Bell unfinished;  // the number of workers that have not finished the current dispatch
   };
   std::unique_ptr<Bells> bells_ = std::make_unique<Bells>();
-  pid_t process_;
+  std::uint32_t process_;  // the number of forks that led to the process of the threads
   std::vector<std::thread> workers_;
 };
 

@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "cli/help.hpp"
 #include "cli/models.hpp"
 #include "cli/program.hpp"
 
@@ -326,6 +327,25 @@ TEST_F(BadInput, ContentsOfFiles) {
   const std::string alone = folder_.write("alone", bytes);
   EXPECT_TRUE(refuses(run({"decode", alone}),
                       "the model has no tokenizer, and " + alone + ".tokenizer does not exist; "));
+}
+
+// Regression: --publish=$NAME was taken for --publish where NAME was not set.
+TEST(EmptyValues, AreRefusedByEveryOptionAndOperand) {
+  for (const std::string& command : commands_in_help()) {
+    for (const std::string& option : options_in_help(command)) {
+      if (!option.starts_with("--")) continue;
+      EXPECT_TRUE(refuses(run({command, option + "="}), option)) << command;
+    }
+    const Ran ran = run({command, ""});
+    EXPECT_EQ(ran.exit_code, 2) << command;
+    EXPECT_THAT(ran.err, ::testing::AnyOf(::testing::HasSubstr("empty"),
+                                          ::testing::HasSubstr("unexpected argument"),
+                                          ::testing::HasSubstr("must be")));
+  }
+  const Words decode = {"decode", made_small(), "-n", "50", "--ids"};
+  for (const Words& prompt : {Words{"-p", "--publish="}, {"-p", "--prompt="}, {"-p", ""}}) {
+    EXPECT_EQ(run(joined(decode, prompt)).exit_code, 0) << prompt.back();
+  }
 }
 
 }  // namespace
