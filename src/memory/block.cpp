@@ -112,6 +112,7 @@ void Block::State::map_whole(os::Access access) {
                        .bytes = size,
                        .object = options.name});
   }
+  if (access == os::Access::write) claim_pages(data, size);
   ask_kernel(data, size);
   if (options.lock) lock_range(data, size);
   announced.add(options, {data, size});
@@ -269,28 +270,32 @@ void Block::State::commit_range(std::size_t from, std::size_t to) {
   std::byte* at = data + from;
   const std::size_t bytes = to - from;
   const std::size_t page_before = page;
+  internal::OnFailure undo_claim([&] {
+    page = page_before;
+    claim.shrink(from);
+  });
   if (const int error = make_usable(at, bytes); error != 0) {
     os::require_mapping_room(error, bytes, "committing " + name_of(options));
     throw SystemError({.call = "mprotect", .number = error, .bytes = bytes, .object = options.name},
                       "commit less, or check vm.overcommit_memory and vm.max_map_count");
   }
-  internal::OnFailure undo([&] {
-    static_cast<void>(give_back(at, bytes));
-    page = page_before;
-    claim.shrink(from);
-  });
-  claim_until(to);
+  internal::OnFailure undo([&] { static_cast<void>(give_back(at, bytes)); });
   ask_kernel(at, bytes);
   if (options.lock) lock_range(at, bytes);
   announced.add(options, {at, bytes});
   undo.completed();
+  undo_claim.completed();
   committed = to;
 }
 
-// From now on each of the pages may be touched at any time, and then it must not be too late.
-void Block::State::claim_until(std::size_t to) {
-  if (options.overcommit || page_source() == os::PageSource::huge_page_pool) return;
-  os::require_room(claim.grow({data, to}, page_source()), to - committed,
+// Once they are usable, each of the pages may be touched at any time; in a process that has called
+// mlockall, the kernel does so at once.
+void Block::State::claim_pages(std::byte* at, std::size_t bytes) {
+  const os::PageSource source = page_source();
+  const bool known = source == os::PageSource::new_pages || source == os::PageSource::page_cache;
+  if (options.overcommit || !known) return;
+  if (options.on_fork == OnFork::zero) claim.renew_on_fork();
+  os::require_room(claim.grow({data, at + bytes}, source, bytes), bytes,
                    "committing " + name_of(options),
                    "free some memory, commit less, or plan for less");
 }
@@ -305,6 +310,7 @@ int Block::State::make_usable(std::byte* at, std::size_t bytes) {
     internal::note_unmet_huge_pages(unmet, error);
     page = os::page_size();
   }
+  claim_pages(at, bytes);
   return os::allow_write(at, bytes);
 }
 
@@ -346,8 +352,10 @@ os::PageSource Block::State::page_source() const noexcept {
 
 // Borrowed memory may begin and end inside a page. All pages that it touches become resident.
 internal::PagesToWarm Block::State::pages_of(std::byte* at, std::size_t bytes) const noexcept {
-  return {
-      .pages = os::pages_around({at, bytes}), .source = page_source(), .claimed = !claim.empty()};
+  // Borrowed memory may be another block's, such as that of a tape that was split.
+  const bool claimed =
+      kind == BlockKind::borrowed ? os::ResidentLedger::covers({at, bytes}) : !claim.empty();
+  return {.pages = os::pages_around({at, bytes}), .source = page_source(), .claimed = claimed};
 }
 
 WarmResult Block::warm(std::size_t offset, std::size_t bytes, const WarmOptions& options) {

@@ -24,6 +24,7 @@ struct Block::State {
   explicit State(BlockKind block_kind, BlockOptions block_options = {})
       : kind(block_kind), options(std::move(block_options)) {}
   ~State() {
+    claim.release();  // before the addresses may be reused
     announced.remove_from(options, data);
     if (mapping != nullptr) static_cast<void>(internal::os::unmap(mapping, mapping_bytes));
   }
@@ -45,7 +46,7 @@ struct Block::State {
   void ask_nodes(std::byte* at, std::size_t bytes);
   bool lock_range(std::byte* at, std::size_t bytes);
 
-  void claim_until(std::size_t to);
+  void claim_pages(std::byte* at, std::size_t bytes);
   [[nodiscard]] internal::PagesToWarm pages_of(std::byte* at, std::size_t bytes) const noexcept;
   [[nodiscard]] internal::os::PageSource page_source() const noexcept;
 

@@ -186,7 +186,7 @@ void Block::State::ask_nodes(std::byte* at, std::size_t bytes) {
 
 bool Block::State::lock_range(std::byte* at, std::size_t bytes) {
   if (bytes == 0) return true;
-  const internal::PagesLocked locked = internal::lock_pages(pages_of(at, bytes));
+  const internal::PagesEnd locked = internal::lock_pages(pages_of(at, bytes));
   if (locked.error != 0) {
     internal::note_unmet_lock(unmet, locked.error, bytes, locked.refused);
     return false;

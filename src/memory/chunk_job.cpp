@@ -57,7 +57,10 @@ void ChunkJob::join() noexcept {
 
 void ChunkJob::leave() noexcept {
   const std::lock_guard lock(mutex_);
-  if (--running_ == 0) result_.seconds = seconds();
+  if (--running_ == 0) {
+    result_.seconds = seconds();
+    all_left();
+  }
   changed_.notify_all();
 }
 

@@ -45,6 +45,8 @@ class ChunkJob {
 
   /// The work of one thread: takes chunks until none is left.
   virtual void work() = 0;
+  /// Called when no thread is running any more.
+  virtual void all_left() noexcept {}
 
   /// The number of threads that the options request, limited to the number of chunks.
   [[nodiscard]] std::size_t wanted_threads() const noexcept;

@@ -47,7 +47,7 @@ class Warming {
     if (what_.source == os::PageSource::unreported_cache) return std::nullopt;
     os::ResidentLedger::Arrival whole;
     return refusal_of(what_.pages, what_.source, [&](std::size_t bytes) {
-      return what_.claimed ? whole.begin(bytes) : claim_.add(bytes);
+      return what_.claimed ? whole.begin(bytes) : claim_.grow(what_.pages, what_.source, bytes);
     });
   }
 
@@ -146,20 +146,43 @@ WarmResult warm_pages(const PagesToWarm& what, os::Access access, const WarmOpti
   return PagesJob(what, access, options, chunk_bytes(options, what.pages.size())).run();
 }
 
-PagesLocked lock_pages(const PagesToWarm& what) {
-  PagesLocked out;
+namespace {
+
+// `bring_in` returns errno for one step.
+template <class BringIn>
+PagesEnd bring_in_pages(const Warming& warming, std::span<std::byte> pages, BringIn bring_in) {
+  PagesEnd end;
+  static_cast<void>(warming.advance(
+      pages,
+      [&](std::span<std::byte> step) {
+        end.error = bring_in(step);
+        return end.error == 0;
+      },
+      [&](const os::Budget& budget) { end = {.error = ENOMEM, .refused = budget}; }));
+  return end;
+}
+
+}  // namespace
+
+PagesEnd populate_pages(std::span<std::byte> pages) {
+  const Warming warming({.pages = pages, .source = os::PageSource::new_pages, .claimed = true});
+  return bring_in_pages(warming, pages, [](std::span<std::byte> step) {
+    return os::fault_in(step.data(), step.size(), os::Access::write);
+  });
+}
+
+PagesEnd lock_pages(const PagesToWarm& what) {
   Warming warming(what);
-  out.refused = warming.begin();
-  const bool locked = !out.refused && warming.advance(
-                                          what.pages,
-                                          [&](std::span<std::byte> step) {
-                                            out.error = os::lock(step.data(), step.size());
-                                            return out.error == 0;
-                                          },
-                                          [&](const os::Budget& budget) { out.refused = budget; });
-  if (out.refused) out.error = ENOMEM;
-  if (!locked) static_cast<void>(os::unlock(what.pages.data(), what.pages.size()));
-  return out;
+  PagesEnd end = {.refused = warming.begin()};
+  if (end.refused) {
+    end.error = ENOMEM;
+    return end;
+  }
+  end = bring_in_pages(warming, what.pages, [](std::span<std::byte> step) {
+    return os::lock(step.data(), step.size());
+  });
+  if (end.error != 0) static_cast<void>(os::unlock(what.pages.data(), what.pages.size()));
+  return end;
 }
 
 }  // namespace tapedeck::internal

@@ -30,14 +30,17 @@ struct PagesToWarm {
 [[nodiscard]] WarmResult warm_pages(const PagesToWarm& what, os::Access access,
                                     const WarmOptions& options);
 
-/// How locking pages ended.
-struct PagesLocked {
+/// How making pages resident ended.
+struct PagesEnd {
   int error = 0;                        ///< errno; ENOMEM over the budget.
   std::optional<os::Budget> refused{};  ///< The budget that did not have room for them.
 };
 
+/// Makes new pages that are claimed resident, in steps that the budget allows.
+[[nodiscard]] PagesEnd populate_pages(std::span<std::byte> pages);
+
 /// Locks pages in RAM, which makes all of them resident, in steps that the budget allows. If one
 /// is refused, none stays locked.
-[[nodiscard]] PagesLocked lock_pages(const PagesToWarm& what);
+[[nodiscard]] PagesEnd lock_pages(const PagesToWarm& what);
 
 }  // namespace tapedeck::internal

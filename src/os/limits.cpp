@@ -12,17 +12,18 @@
 namespace tapedeck::internal::os {
 namespace {
 
-/// The limits of memory in RAM; empty if MemAvailable is unknown.
+/// The limits of memory in RAM.
 std::vector<MemoryLimit> resident_limits(const std::string& meminfo, const KernelRoots& roots) {
-  const auto available = kib_of(meminfo, "MemAvailable:");
-  if (!available) return {};
-  const std::size_t total = std::max(kib_of(meminfo, "MemTotal:").value_or(0), *available);
   const std::size_t kept = kept_bytes(roots);
-  // MemAvailable includes the file pages that the kernel could drop, as cgroup.cpp describes.
-  const std::size_t kept_here =
-      std::min({kept, kib_of(meminfo, "Mapped:").value_or(kept), *available});
-  std::vector<MemoryLimit> limits = {
-      {.name = "MemAvailable", .limit = total, .used = total - *available + kept_here}};
+  std::vector<MemoryLimit> limits;
+  if (const auto available = kib_of(meminfo, "MemAvailable:")) {
+    const std::size_t total = std::max(kib_of(meminfo, "MemTotal:").value_or(0), *available);
+    // MemAvailable includes the file pages that the kernel could drop, as cgroup.cpp describes.
+    const std::size_t kept_here =
+        std::min({kept, kib_of(meminfo, "Mapped:").value_or(kept), *available});
+    limits.push_back(
+        {.name = "MemAvailable", .limit = total, .used = total - *available + kept_here});
+  }
   add_cgroups(limits, roots, kept);
   return limits;
 }

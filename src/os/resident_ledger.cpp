@@ -48,6 +48,7 @@ ResidentLedger::ResidentLedger() {
                      ledger.arriving_ = 0;
                      ledger.missing_ = 0;
                      for (Claim* claim = ledger.first_; claim != nullptr; claim = claim->next_) {
+                       if (claim->new_on_fork_) claim->missing_ = claim->pages_.size();
                        ledger.missing_ += claim->missing_;
                      }
                      ledger.good_until_ = {};
@@ -61,8 +62,11 @@ ResidentLedger& ResidentLedger::of_process() {
   return ledger;
 }
 
+// A fork during the first use would leave the child with a ledger that is never constructed.
+const bool ResidentLedger::exists_before_main_ = (static_cast<void>(of_process()), true);
+
 bool ResidentLedger::knows_room_for(std::size_t bytes) const noexcept {
-  return bytes <= left_ && Clock::now() < good_until_;
+  return bytes <= left_ / 2 && Clock::now() < good_until_;
 }
 
 void ResidentLedger::ask_kernel() {
@@ -78,8 +82,9 @@ void ResidentLedger::ask_kernel() {
                                    available_ / 2 / kBytesPerMillisecond, kMostMilliseconds));
 }
 
-void ResidentLedger::measure_claims() {
-  for (Claim* claim = first_; claim != nullptr; claim = claim->next_) {
+// Stops as soon as no more than `enough` bytes are missing.
+void ResidentLedger::measure_claims(std::size_t enough) {
+  for (Claim* claim = first_; claim != nullptr && missing_ > enough; claim = claim->next_) {
     if (claim->missing_ == 0) continue;
     const std::size_t there = bytes_there(claim->pages_, claim->source_);
     const std::size_t missing = std::min(claim->missing_, claim->pages_.size() - there);
@@ -94,18 +99,24 @@ std::optional<Budget> ResidentLedger::refusal_of_claim(Lock& lock, std::size_t b
   const auto fits = [&](std::size_t missing, std::size_t available) {
     return bytes <= available && missing <= available - bytes;
   };
-  if (knows_room_for(bytes) && fits(missing_, left_)) return std::nullopt;
+  if (knows_room_for(bytes) && fits(missing_, left_ / 2)) return std::nullopt;
   ask_kernel();
-  while (!fits(missing_, available_)) {
-    measure_claims();
+  for (bool waits = true; !fits(missing_, available_);) {
+    measure_claims(available_ - std::min(available_, bytes));
     ask_kernel();
     if (fits(missing_, available_)) break;
-    if (arriving_ == 0 || !fits(missing_ - std::min(missing_, arriving_), available_)) {
+    waits = waits && arriving_ != 0 && fits(missing_ - std::min(missing_, arriving_), available_);
+    if (!waits) {
       return Budget{.available = available_ - std::min(available_, missing_), .limit = limit_};
     }
-    arrived_.wait(lock);
+    waits = wait_for_arrivals(lock);
   }
   return std::nullopt;
+}
+
+// An arrival may take as long as a disk that hangs.
+bool ResidentLedger::wait_for_arrivals(Lock& lock) {
+  return arrived_.wait_for(lock, std::chrono::seconds(1)) == std::cv_status::no_timeout;
 }
 
 std::optional<Budget> ResidentLedger::refusal_of_arrival(std::size_t bytes) {
@@ -119,6 +130,18 @@ std::size_t ResidentLedger::claimed() noexcept {
   ResidentLedger& ledger = of_process();
   const Lock lock(ledger.mutex_);
   return ledger.missing_;
+}
+
+bool ResidentLedger::covers(std::span<const std::byte> pages) noexcept {
+  ResidentLedger& ledger = of_process();
+  const Lock lock(ledger.mutex_);
+  for (const Claim* claim = ledger.first_; claim != nullptr; claim = claim->next_) {
+    const std::span<std::byte> own = claim->pages_;
+    if (own.data() <= pages.data() && pages.data() + pages.size() <= own.data() + own.size()) {
+      return true;
+    }
+  }
+  return false;
 }
 
 void ResidentLedger::read_limits_of(KernelRoots roots) {
@@ -147,10 +170,10 @@ std::optional<Budget> ResidentLedger::Claim::add(std::size_t bytes) {
   return std::nullopt;
 }
 
-std::optional<Budget> ResidentLedger::Claim::grow(std::span<std::byte> pages, PageSource source) {
+std::optional<Budget> ResidentLedger::Claim::grow(std::span<std::byte> pages, PageSource source,
+                                                  std::size_t bytes) {
   ResidentLedger& ledger = of_process();
   Lock lock(ledger.mutex_);
-  const std::size_t bytes = pages.size() - pages_.size();
   if (auto refused = ledger.refusal_of_claim(lock, bytes)) return refused;
   if (pages_.empty()) {
     next_ = ledger.first_;
@@ -207,11 +230,12 @@ bool ResidentLedger::Arrival::try_begin(std::size_t bytes, std::optional<Budget>
 }
 
 std::optional<Budget> ResidentLedger::Arrival::begin(std::size_t bytes) {
+  ResidentLedger& ledger = of_process();
   std::optional<Budget> refused;
   while (!try_begin(bytes, refused)) {
-    ResidentLedger& ledger = of_process();
     Lock lock(ledger.mutex_);
-    if (ledger.arriving_ != 0) ledger.arrived_.wait(lock);
+    if (ledger.arriving_ == 0 || ledger.wait_for_arrivals(lock)) continue;
+    return Budget{.available = ledger.left_, .limit = ledger.limit_};
   }
   return refused;
 }

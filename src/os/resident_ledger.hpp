@@ -43,7 +43,8 @@ enum class PageSource : std::uint8_t {
 /// closer the limit. Many processes that fill one memory cgroup at the same moment may still exceed
 /// it.
 ///
-/// Thread-safety: any thread. A forked child continues with the claims of its parent.
+/// Thread-safety: any thread. A forked child continues with the claims of its parent. Writes to
+/// pages that it shares with the parent copy them, which is not claimed.
 class ResidentLedger {
  public:
   class Claim;
@@ -60,6 +61,9 @@ class ResidentLedger {
   /// again: the closer the limit, the smaller. At least 64 KiB, or all of `bytes`.
   [[nodiscard]] static std::size_t step_of(std::size_t bytes) noexcept;
 
+  /// Whether a claim has all of these pages. O(claims).
+  [[nodiscard]] static bool covers(std::span<const std::byte> pages) noexcept;
+
   /// Reads the limits below other roots from now on, for tests.
   static void read_limits_of(KernelRoots roots);
 
@@ -69,12 +73,14 @@ class ResidentLedger {
 
   ResidentLedger();
   [[nodiscard]] static ResidentLedger& of_process();
+  static const bool exists_before_main_;
 
   [[nodiscard]] std::optional<Budget> refusal_of_claim(Lock& lock, std::size_t bytes);
   [[nodiscard]] std::optional<Budget> refusal_of_arrival(std::size_t bytes);
   [[nodiscard]] bool knows_room_for(std::size_t bytes) const noexcept;
   void ask_kernel();
-  void measure_claims();
+  [[nodiscard]] bool wait_for_arrivals(Lock& lock);
+  void measure_claims(std::size_t enough);
 
   std::mutex mutex_;  // guards all other members, and all claims
   std::condition_variable arrived_;
@@ -100,22 +106,28 @@ class ResidentLedger::Claim {
   /// Adds `bytes`, unless the limits do not have room for them; then it returns the budget, less
   /// all claims, and changes nothing. O(1), unless the limit is near: then O(pages of all claims).
   [[nodiscard]] std::optional<Budget> add(std::size_t bytes);
-  /// Adds the pages between the former end of the claim's range and that of `pages`.
-  /// @pre `pages` begins where the claim's range begins.
-  [[nodiscard]] std::optional<Budget> grow(std::span<std::byte> pages, PageSource source);
+  /// Makes `pages` the range of the claim and adds `bytes` of them, which are missing. Only the
+  /// claims of such ranges are measured near the limit.
+  /// @pre `pages` begins where the claim's range begins, if it has one.
+  [[nodiscard]] std::optional<Budget> grow(std::span<std::byte> pages, PageSource source,
+                                           std::size_t bytes);
   /// Releases the pages behind the first `bytes`.
   void shrink(std::size_t bytes) noexcept;
   /// Reduces the claim to `missing` bytes, because all others are resident or no longer needed.
   void reduce(std::size_t missing) noexcept;
   void release() noexcept;
 
-  [[nodiscard]] bool empty() const noexcept { return missing_ == 0 && pages_.empty(); }
+  /// States that a forked child does not inherit the pages, but gets new ones.
+  void renew_on_fork() noexcept { new_on_fork_ = true; }
+
+  [[nodiscard]] bool empty() const noexcept { return pages_.empty() && missing_ == 0; }
 
  private:
   friend class ResidentLedger;
 
   std::span<std::byte> pages_;
   PageSource source_ = PageSource::new_pages;
+  bool new_on_fork_ = false;
   std::size_t missing_ = 0;  // an upper bound of what is not resident
   Claim* next_ = nullptr;
   Claim* before_ = nullptr;

@@ -4,18 +4,19 @@
 #include <algorithm>
 #include <atomic>
 #include <exception>
-#include <map>
 #include <optional>
 #include <utility>
 
 #include "base/amounts.hpp"
 #include "base/on_failure.hpp"
 #include "memory/chunk_job.hpp"
+#include "memory/warm_pages.hpp"
 #include "os/file.hpp"
 #include "os/pages.hpp"
 #include "os/resident_ledger.hpp"
 #include "os/ring.hpp"
 #include "os/thread.hpp"
+#include "os/vm.hpp"
 #include "tapedeck/base/error.hpp"
 #include "weights/chunk_loader.hpp"
 #include "weights/missing_bytes.hpp"
@@ -53,15 +54,6 @@ ChunkList chunks_in_order(const internal::WeightsState& state,
   for (std::size_t number = 0; number != state.chunks(); ++number) list(number);
   return chunks;
 }
-
-/// What one thread of a job has under way.
-struct UnderWay {
-  UnderWay(internal::WeightsState& state, std::size_t depth)
-      : loader(state, static_cast<unsigned>(depth)) {}
-
-  std::map<std::size_t, os::ResidentLedger::Arrival> arrivals{};  // by number of the chunk
-  internal::ChunkLoader loader;
-};
 
 bool reads_directly(const internal::WeightsState& state) {
   return std::ranges::count(state.files, Way::direct, &WeightsFile::way) != 0;
@@ -113,7 +105,6 @@ class WarmJob::Work final : public internal::ChunkJob {
         error_ = std::current_exception();
       }
       finished_ = true;
-      claim_.release();
       state_.job_runs = false;
     }
     if (error_) std::rethrow_exception(error_);
@@ -138,47 +129,61 @@ class WarmJob::Work final : public internal::ChunkJob {
   }
 
   void work() override {
-    UnderWay mine(state_, depth_);
-    while (const std::optional<internal::WeightsChunk> chunk = next(mine)) {
+    internal::ChunkLoader loader(state_, static_cast<unsigned>(depth_));
+    while (const std::optional<std::size_t> place = next_chunk()) {
+      const internal::WeightsChunk chunk = state_.chunk(chunks_[*place]);
 #if defined(TAPEDECK_MUTANT_READY_TOO_EARLY)  // a mutant that server_test must catch
-      chunk_ready(*chunk, mine);
+      chunk_ready(chunk);
 #endif
-      if (mine.loader.begin(*chunk)) chunk_ready(*chunk, mine);
-      while (mine.loader.full()) finish_one(mine);
+      if (load(loader, chunk, *place)) chunk_ready(chunk);
+      while (loader.full()) chunk_ready(loader.finish_one());
     }
-    while (mine.loader.under_way() != 0) finish_one(mine);
+    while (loader.under_way() != 0) chunk_ready(loader.finish_one());
   }
 
-  void finish_one(UnderWay& mine) { chunk_ready(mine.loader.finish_one(), mine); }
+  // What was not brought in is not needed any more.
+  void all_left() noexcept override { claim_.release(); }
 
-  [[nodiscard]] std::optional<internal::WeightsChunk> next(UnderWay& mine) {
-    const std::optional<std::size_t> place = next_chunk();
-    if (!place) return std::nullopt;
-    const internal::WeightsChunk chunk = state_.chunk(chunks_[*place]);
-    // Where the kernel does not report what is missing, it may be everything. If it was nothing,
-    // the next chunk finds the budget as it was.
-    std::optional<os::Budget> refused =
-        refusal_of(missing_[*place].value_or(chunk.memory.size()), chunk, mine);
-    if (refused) refused = refusal_of(internal::missing_bytes(state_, chunk), chunk, mine);
-    if (refused) {
-      end_over_budget(*refused);
-      return std::nullopt;
-    }
-    read_ahead(*place);
-    return chunk;
+  /// Returns false if the chunk will be finished later, or if the job has ended.
+  [[nodiscard]] bool load(internal::ChunkLoader& loader, const internal::WeightsChunk& chunk,
+                          std::size_t place) {
+    os::ResidentLedger::Arrival arrival;
+    if (is_private(chunk) ? !has_pages(chunk, place) : !may_arrive(chunk, place, arrival))
+      return false;
+    read_ahead(place);
+    return loader.begin(chunk);
   }
 
-  // A thread must not wait for others while they may wait for the chunks that it has under way.
-  [[nodiscard]] std::optional<os::Budget> refusal_of(std::uint64_t bytes,
-                                                     const internal::WeightsChunk& chunk,
-                                                     UnderWay& mine) {
-    os::ResidentLedger::Arrival& arrival = mine.arrivals[chunk.number];
-    std::optional<os::Budget> refused;
-    while (mine.loader.under_way() != 0) {
-      if (arrival.try_begin(bytes, refused)) return refused;
-      finish_one(mine);
+  [[nodiscard]] static bool is_private(const internal::WeightsChunk& chunk) {
+    return chunk.segment->way == Way::read || chunk.segment->way == Way::direct;
+  }
+
+  // The pages come before the read, so that none arrives while the read waits for a disk.
+  [[nodiscard]] bool has_pages(const internal::WeightsChunk& chunk, std::size_t place) {
+    if (missing_[place] == 0U) return true;  // from the pool of huge pages
+    const std::span<std::byte> pages = os::pages_around(chunk.memory);
+    const internal::PagesEnd end = internal::populate_pages(pages);
+    if (end.refused) {
+      end_over_budget(*end.refused);
+    } else if (end.error != 0) {
+      throw SystemError({.call = "madvise",
+                         .number = end.error,
+                         .path = state_.path_of(*chunk.segment),
+                         .bytes = pages.size(),
+                         .offset = chunk.begin});
     }
-    return arrival.begin(bytes);
+    return end.error == 0;
+  }
+
+  // Where the kernel does not report what is missing, it may be everything. If it was nothing, the
+  // next chunk finds the budget as it was.
+  [[nodiscard]] bool may_arrive(const internal::WeightsChunk& chunk, std::size_t place,
+                                os::ResidentLedger::Arrival& arrival) {
+    const std::uint64_t most = missing_[place].value_or(chunk.memory.size());
+    std::optional<os::Budget> refused = arrival.begin(most);
+    if (refused) refused = arrival.begin(internal::missing_bytes(state_, chunk));
+    if (refused) end_over_budget(*refused);
+    return !refused;
   }
 
   // A disk needs several requests at once; threads that each wait for one chunk make too few.
@@ -223,12 +228,11 @@ class WarmJob::Work final : public internal::ChunkJob {
     }
   }
 
-  void chunk_ready(const internal::WeightsChunk& chunk, UnderWay& mine) {
+  void chunk_ready(const internal::WeightsChunk& chunk) {
     // Otherwise the page cache would hold a second copy, which this job brought in.
     if (uncached_[chunk.number]) {
       os::drop_cached(state_.descriptor_of(*chunk.segment), chunk.begin, chunk.memory.size());
     }
-    mine.arrivals.erase(chunk.number);
     claim_.reduce(bytes_ - ready_.fetch_add(chunk.memory.size()) - chunk.memory.size());
     state_.set_ready(chunk.number, true);
     chunk_done(chunk.memory.size());

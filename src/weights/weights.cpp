@@ -305,7 +305,10 @@ bool Weights::lock() {
   // A lock brings in what is missing, and over a memory cgroup's limit the kernel kills.
   std::uint64_t missing = 0;
   for (std::size_t number = 0; number != state.chunks(); ++number) {
-    missing += internal::missing_bytes(state, state.chunk(number));
+    const internal::WeightsChunk chunk = state.chunk(number);
+    // Where the kernel does not report what is missing, it may be nothing.
+    if (!internal::most_missing_bytes(state, chunk)) continue;
+    missing += internal::missing_bytes(state, chunk);
   }
   os::ResidentLedger::Filling filling;
   const std::optional<os::Budget> refused = filling.begin(missing);

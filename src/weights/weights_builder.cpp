@@ -10,7 +10,6 @@
 #include "os/file.hpp"
 #include "os/huge_pages.hpp"
 #include "os/memory_file.hpp"
-#include "os/resident_ledger.hpp"
 #include "os/socket.hpp"
 #include "os/vm.hpp"
 #include "tapedeck/base/bytes.hpp"
@@ -31,8 +30,7 @@ constexpr std::size_t kLongestName = 200;  // the kernel accepts up to 249 bytes
 struct WeightsBuilder::State {
   internal::SharedImage image;
   os::Descriptor file;
-  Block block;                      // `file`, mapped for writing
-  os::ResidentLedger::Claim claim;  // the pages that the caller has yet to write
+  Block block;  // `file`, mapped for writing
   std::vector<Unmet> unmet;
   HugePages pages = HugePages::transparent;
 
@@ -58,12 +56,8 @@ void WeightsBuilder::State::map_new_file(const std::string& name, std::size_t hu
                        .bytes = *whole,
                        .object = internal::kSharedWeights});
   }
-  block = Block::open_shared(made.descriptor.get(), true, {.huge_pages = huge_pages});
-  if (huge_page == 0) {
-    os::require_room(claim.grow({block.data(), block.size()}, os::PageSource::page_cache),
-                     block.size(), "building shared weights",
-                     "free some memory, or build fewer tensors");
-  }
+  block = Block::open_shared(made.descriptor.get(), true,
+                             {.huge_pages = huge_pages, .name = internal::kSharedWeights});
   file = std::move(made.descriptor);
 }
 
@@ -108,7 +102,6 @@ std::span<std::byte> WeightsBuilder::bytes(std::size_t tensor) noexcept {
 Weights WeightsBuilder::seal() && {
   State& state = *state_;
   state.use_huge_pages();
-  state.claim.release();
   state.block = {};  // the kernel does not seal memory that is mapped for writing
   const int file = state.file.get();
   int error = os::seal(file);

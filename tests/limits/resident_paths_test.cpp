@@ -13,6 +13,7 @@
 #include <cstring>
 #include <filesystem>
 #include <map>
+#include <mutex>
 #include <ostream>
 #include <span>
 #include <string>
@@ -80,6 +81,18 @@ Refusal create_tape(std::size_t bytes) {
   return "";
 }
 
+// The kernel then touches each page that becomes usable.
+Refusal create_tape_in_locked_process(std::size_t bytes) {
+  struct Locked {
+    Locked() { static_cast<void>(::mlockall(MCL_FUTURE)); }
+    ~Locked() { static_cast<void>(::munlockall()); }
+  };
+  static std::mutex one_at_a_time;  // the lock is the process's
+  const std::lock_guard lock(one_at_a_time);
+  const Locked locked;
+  return create_tape(bytes);
+}
+
 Refusal grow_tape(std::size_t bytes) {
   Tape tape = Tape::start(bytes, {.commit_step = 1_MiB});
   for (std::size_t taken = 0; taken < bytes; taken += 1_MiB) {
@@ -104,6 +117,14 @@ Refusal commit_shared(std::size_t bytes) {
   Block block = Block::create_shared(bytes);
   block.commit(bytes);
   fill({block.data(), bytes});
+  return "";
+}
+
+// Memory that another process created, and did not write.
+Refusal open_shared(std::size_t bytes) {
+  const Block owner = Block::create_shared(bytes);
+  const Block block = Block::open_shared(owner.descriptor(), true);
+  fill({block.data(), block.size()});
   return "";
 }
 
@@ -232,10 +253,12 @@ struct Path {
 };
 
 constexpr std::array kPaths = {Path{"CreateTape", create_tape},
+                               Path{"CreateTapeLocked", create_tape_in_locked_process, false},
                                Path{"GrowTape", grow_tape, true, true},
                                Path{"StartWarm", start_warm},
                                Path{"SplitTape", split_tape},
                                Path{"CommitShared", commit_shared},
+                               Path{"OpenShared", open_shared},
                                Path{"WarmOvercommitted", warm_overcommitted},
                                Path{"LockAsCommitted", lock_as_committed},
                                Path{"LockLater", lock_later},
@@ -345,6 +368,43 @@ TEST_P(ResidentPaths, BeyondTheAddressesOfAProcessAreRefused) {
   in_child([] {
     limit(RLIMIT_AS, kLimit, "VmSize:");
     EXPECT_EQ(refusal_of(GetParam(), kTooMuch), "RLIMIT_AS");
+  });
+}
+
+TEST(ResidentPages, OfABlockAreClaimedOnceHoweverTheyAreReached) {
+  if (kSanitized) GTEST_SKIP() << "a sanitizer needs memory of its own for each byte";
+  const MemoryCgroup group(kLimit);
+  if (!group.ready()) GTEST_SKIP() << "no memory cgroup can be created here";
+  group.in_group([] {
+    Tape tape = Tape::start(kLimit / 8 * 5);
+    Tape& child = tape.split(1).front();
+    EXPECT_TRUE(child.warm({.threads = 2}));
+    EXPECT_TRUE(Block::borrow({child.data(), child.total()}).lock());
+  });
+}
+
+// The job must not wait for itself: its reads are under way while its callback runs.
+TEST(ResidentPages, MayBeCommittedByTheProgressOfAWarm) {
+  if (kSanitized) GTEST_SKIP() << "a sanitizer needs memory of its own for each byte";
+  const MemoryCgroup group(kLimit);
+  if (!group.ready()) GTEST_SKIP() << "no memory cgroup can be created here";
+  const std::filesystem::path& model = model_of(kLimit / 4 * 2);
+  group.in_group([&] {
+    std::vector<Block> blocks;
+    std::size_t refused = 0;
+    const auto commit = [&](const WarmProgress&) {
+      try {
+        while (refused == 0) {
+          blocks.push_back(Block::reserve(1_MiB));
+          blocks.back().commit(1_MiB);
+        }
+      } catch (const OutOfMemory&) {
+        ++refused;
+      }
+    };
+    Weights weights = Weights::open(model, {.way = Way::direct});
+    EXPECT_TRUE(weights.warm({.threads = 2, .progress = commit}));
+    EXPECT_EQ(refused, 1U);
   });
 }
 

@@ -48,10 +48,12 @@ TEST(ResidentLedger, CountsThePagesOfAClaim) {
   const os::Mapped mapped = os::reserve(3_MiB);
   ASSERT_EQ(mapped.error, 0);
   for (Ledger::Claim& claim : claims) {
-    EXPECT_FALSE(claim.grow({mapped.at, 1_MiB}, os::PageSource::new_pages));
+    EXPECT_FALSE(claim.grow({mapped.at, 1_MiB}, os::PageSource::new_pages, 1_MiB));
   }
-  EXPECT_FALSE(claims[1].grow({mapped.at, 3_MiB}, os::PageSource::new_pages));
+  EXPECT_FALSE(claims[1].grow({mapped.at, 3_MiB}, os::PageSource::new_pages, 2_MiB));
   EXPECT_EQ(Ledger::claimed(), before + 5_MiB);
+  EXPECT_TRUE(Ledger::covers({mapped.at + 1_MiB, 2_MiB}));
+  EXPECT_FALSE(Ledger::covers({mapped.at + 1_MiB, 2_MiB + 1}));
   claims[1].shrink(2_MiB);
   EXPECT_EQ(Ledger::claimed(), before + 4_MiB);
   for (const std::size_t which : {1U, 0U, 2U}) claims[which].release();
@@ -92,7 +94,7 @@ TEST_F(LedgerInGroup, CountsPagesThatAreThereOnlyOnce) {
     const os::Mapped mapped = os::reserve(40_MiB);
     ASSERT_EQ(os::allow_write(mapped.at, 40_MiB), 0);
     Ledger::Claim claim;
-    EXPECT_FALSE(claim.grow({mapped.at, 40_MiB}, os::PageSource::new_pages));
+    EXPECT_FALSE(claim.grow({mapped.at, 40_MiB}, os::PageSource::new_pages, 40_MiB));
     ASSERT_EQ(os::populate(mapped.at, 40_MiB, os::Access::write), 0);
     Ledger::Claim second;
     EXPECT_FALSE(second.add(12_MiB));
