@@ -14,6 +14,8 @@
 #include <vector>
 
 #include "base/on_failure.hpp"
+#include "layout/talk_region.hpp"
+#include "layout/talk_wiper.hpp"
 #include "memory/tape_parts.hpp"
 #include "memory/warm_pages.hpp"
 #include "os/resident_ledger.hpp"
@@ -49,14 +51,14 @@ class TalkCore : public TalkHead {
       return;
     }
     planned_ = tape.floor();
-    for (const Region& region : setup_.plan->regions()) add_cursor(region);
+    for (const Region& region : setup_.plan->regions()) add_region(region);
     has_fixed_ = setup_.reserved == nullptr;
     if (has_fixed_) note_prepared(capacity_);
   }
 
   // Another owner may get the addresses next, and from a device also the bytes.
   ~TalkCore() {
-    if constexpr (kPoisons) unpoison(0, prepared.load(std::memory_order_relaxed));
+    if constexpr (kPoisons) regions_.unpoison(0, prepared.load(std::memory_order_relaxed));
     if constexpr (!Memory::kWritable) {
       if (setup_.wipe) static_cast<void>(succeeds([this] { wipe_at_the_end(); }));
     }
@@ -108,15 +110,8 @@ class TalkCore : public TalkHead {
 
   /// Bytes of pages still missing to hold the first `wanted` tokens.
   [[nodiscard]] std::size_t missing(std::uint64_t wanted) const noexcept {
-    std::size_t bytes = 0;
-    for (const Cursor& cursor : cursors_) {
-      if (!cursor.is_part()) continue;
-      const std::size_t whole = round_up(cursor.needs(wanted), setup_.page);
-      bytes += whole - std::min(whole, cursor.part.committed());
-    }
-    return bytes;
+    return regions_.missing(wanted, setup_.page);
   }
-
   /// Commits memory for the talk's first `wanted` tokens and for the regions that do not grow.
   /// Returns the number of bytes committed. On an error, nothing is changed.
   /// @pre `wanted` is at most the capacity.
@@ -126,12 +121,12 @@ class TalkCore : public TalkHead {
     require_room(missing(wanted));
     const std::size_t bytes = pages();
     OnFailure undo([&] {
-      for (Cursor& cursor : cursors_) {
-        if (cursor.is_part()) cursor.part.decommit(has_fixed_ ? cursor.needs(before) : 0);
+      for (TalkRegion<Block>& region : regions_) {
+        if (region.is_part()) region.part.decommit(has_fixed_ ? region.needs(before) : 0);
       }
     });
-    for (Cursor& cursor : cursors_) {
-      if (cursor.is_part()) cursor.part.commit(cursor.needs(wanted));
+    for (TalkRegion<Block>& region : regions_) {
+      if (region.is_part()) region.part.commit(region.needs(wanted));
     }
     undo.completed();
     has_fixed_ = true;
@@ -145,10 +140,10 @@ class TalkCore : public TalkHead {
   /// @pre No work on a device still uses that memory, except a wipe.
   std::size_t decommit() {
     if (setup_.reserved == nullptr) return 0;
-    finish_wipe();
+    wiper_.finish();
     std::size_t bytes = 0;
-    for (Cursor& cursor : cursors_) {
-      if (cursor.grows() && cursor.is_part()) bytes += cursor.part.decommit(cursor.needs(held()));
+    for (TalkRegion<Block>& region : regions_) {
+      if (region.grows() && region.is_part()) bytes += region.part.decommit(region.needs(held()));
     }
     asked_.store(0, std::memory_order_relaxed);
     note_prepared(held());
@@ -157,15 +152,10 @@ class TalkCore : public TalkHead {
   }
 
   /// Bytes of pages committed for the talk's regions.
-  [[nodiscard]] std::size_t pages() const noexcept {
-    std::size_t bytes = 0;
-    for (const Cursor& cursor : cursors_) bytes += cursor.part.committed();
-    return bytes;
-  }
-
+  [[nodiscard]] std::size_t pages() const noexcept { return regions_.pages(); }
   /// Notes that the rows from `first` on may be accessed.
   void note_rows(std::uint64_t first) noexcept {
-    if constexpr (kPoisons) unpoison(first, held());
+    if constexpr (kPoisons) regions_.unpoison(first, held());
   }
 
   /// Keeps the first `kept` tokens and removes the others. @pre `kept` is at most the tokens held.
@@ -196,11 +186,8 @@ class TalkCore : public TalkHead {
   }
 
   /// The stream of a device on which the talk's work and its wipes run. A pending wipe is awaited.
-  void set_stream(StreamHandle stream) requires(!Memory::kWritable) {
-    if (stream != stream_) finish_wipe();
-    stream_ = stream;
-  }
-  [[nodiscard]] StreamHandle stream() const noexcept { return stream_; }
+  void set_stream(StreamHandle stream) requires(!Memory::kWritable) { wiper_.set_stream(stream); }
+  [[nodiscard]] StreamHandle stream() const noexcept { return wiper_.stream(); }
 
   /// Tokens held when the talk was cleared, added up over all clears.
   [[nodiscard]] std::uint64_t cleared_tokens() const noexcept {
@@ -247,10 +234,10 @@ class TalkCore : public TalkHead {
               .limit = budget->limit};
     }
     WarmResult sum = tape_.warm(options);
-    for (Cursor& cursor : cursors_) {
+    for (TalkRegion<Block>& region : regions_) {
       if (!sum) break;
-      if (cursor.part.committed() == 0) continue;
-      WarmResult one = cursor.part.warm(0, cursor.part.committed(), options);
+      if (region.part.committed() == 0) continue;
+      WarmResult one = region.part.warm(0, region.part.committed(), options);
       one.asked += sum.asked;
       one.warmed += sum.warmed;
       one.present =
@@ -268,9 +255,9 @@ class TalkCore : public TalkHead {
                      .capacity = capacity_,
                      .open = is_open(),
                      .history = tape_.stat()};
-    stat.history.used += filled(now) - planned_;
+    stat.history.used += regions_.filled(now) - planned_;
     // `advance` stores the tokens first and `most` after them, and may be between the two.
-    stat.history.peak += filled(std::max(most_ever(), now)) - planned_;
+    stat.history.peak += regions_.filled(std::max(most_ever(), now)) - planned_;
     stat.history.refused += refused_.load(std::memory_order_relaxed);
     return stat;
   }
@@ -278,7 +265,7 @@ class TalkCore : public TalkHead {
   /// See `Side::restart_history_peaks`.
   std::uint64_t restart_peak() noexcept {
     const std::uint64_t bytes =
-        tape_.recent_peak() - planned_ + filled(most.load(std::memory_order_relaxed));
+        tape_.recent_peak() - planned_ + regions_.filled(most.load(std::memory_order_relaxed));
     tape_.restart_peak();
     former_most_.store(most_ever(), std::memory_order_relaxed);
     most.store(held(), std::memory_order_relaxed);
@@ -286,20 +273,6 @@ class TalkCore : public TalkHead {
   }
 
  private:
-  struct Cursor {
-    std::byte* at;
-    std::size_t bytes;
-    Growth growth;
-    Block part;  ///< Empty if the tape has committed everything.
-
-    [[nodiscard]] bool grows() const noexcept { return growth.bytes_per_token != 0; }
-    [[nodiscard]] bool is_part() const noexcept { return part.size() != 0; }
-    /// The bytes that the tokens fill. A windowed region is a ring: once full, it stays full.
-    [[nodiscard]] std::size_t needs(std::uint64_t tokens) const noexcept {
-      return grows() ? std::min(tokens, growth.capacity) * growth.bytes_per_token : bytes;
-    }
-  };
-
   // A talk that cannot fit commits none of its regions, and the error has their sum.
   void require_room([[maybe_unused]] std::size_t bytes) const {
     if constexpr (Memory::kWritable) {
@@ -312,7 +285,7 @@ class TalkCore : public TalkHead {
 
   static constexpr bool kPoisons = Memory::kWritable && checking::kListening;
 
-  void add_cursor(const Region& region) {
+  void add_region(const Region& region) {
     if (region.bytes == 0) return;
     Block part;
     // On a device, a part is whole pages, because the plan has aligned each region to a page.
@@ -320,22 +293,13 @@ class TalkCore : public TalkHead {
       part = setup_.reserved->part(
           region.offset, Memory::kWritable ? region.bytes : round_up(region.bytes, setup_.page));
     }
-    cursors_.push_back({.at = tape_.data() + region.offset,
-                        .bytes = region.bytes,
-                        .growth = region.growth,
-                        .part = std::move(part)});
-    if (!cursors_.back().grows()) {
-      fixed_ += region.bytes;
-      return;
-    }
+    regions_.add({.at = tape_.data() + region.offset,
+                  .bytes = region.bytes,
+                  .growth = region.growth,
+                  .part = std::move(part)});
     // The cache of a full context limits the talk. The cache of a window is a ring and does not.
-    if (region.role == RegionRole::kv) capacity_ = std::min(capacity_, region.growth.capacity);
-    const auto same = [&](const Growth& one) { return one.capacity == region.growth.capacity; };
-    const auto rate = std::find_if(rates_.begin(), rates_.end(), same);
-    if (rate == rates_.end()) {
-      rates_.push_back(region.growth);
-    } else {
-      rate->bytes_per_token += region.growth.bytes_per_token;
+    if (region.growth.bytes_per_token != 0 && region.role == RegionRole::kv) {
+      capacity_ = std::min(capacity_, region.growth.capacity);
     }
   }
 
@@ -343,38 +307,29 @@ class TalkCore : public TalkHead {
     return tokens.load(std::memory_order_relaxed);
   }
 
-  /// The bytes that `count` tokens fill in all regions. Regions that do not grow are in use from
-  /// the first token on.
-  [[nodiscard]] std::uint64_t filled(std::uint64_t count) const noexcept {
-    std::uint64_t bytes = count == 0 ? 0 : fixed_;
-    for (const Growth& rate : rates_) {
-      bytes += std::min(count, rate.capacity) * rate.bytes_per_token;
-    }
-    return bytes;
-  }
-
   // Release order: a thread that sees the room also sees the committed memory.
   // Rows that are prepared are poisoned until a token fills them.
   void note_prepared(std::uint64_t room) noexcept {
     if constexpr (kPoisons) {
       const std::uint64_t before = prepared.load(std::memory_order_relaxed);
-      if (room > before) poison(before, room);
-      if (room < before) unpoison(room, before);
+      if (room > before) regions_.poison(before, room);
+      if (room < before) regions_.unpoison(room, before);
     }
     prepared.store(room, std::memory_order_release);
   }
   void note_committed(bool grew) noexcept {
     if (tape_.total() == 0) return;
     std::size_t bytes = 0;
-    for (const Cursor& cursor : cursors_) bytes += std::min(cursor.part.committed(), cursor.bytes);
+    for (const TalkRegion<Block>& region : regions_)
+      bytes += std::min(region.part.committed(), region.bytes);
     tape_.note_planned(bytes, grew);
   }
   void note_unmet() noexcept {
     if constexpr (Memory::kWritable) {
       if (setup_.reserved == nullptr) return;
       std::array<std::int32_t, kWishes> errors{};
-      for (const Cursor& cursor : cursors_) {
-        for (const Unmet& one : cursor.part.unmet()) {
+      for (const TalkRegion<Block>& region : regions_) {
+        for (const Unmet& one : region.part.unmet()) {
           errors[static_cast<std::size_t>(one.wish)] = one.error;
         }
       }
@@ -382,76 +337,40 @@ class TalkCore : public TalkHead {
     }
   }
 
-  /// Calls `rows_do(from, to)` with the address range of the tokens in each region that grows.
-  void each_row_range(std::uint64_t first, std::uint64_t end, auto rows_do) {
-    for (const Cursor& cursor : cursors_) {
-      if (!cursor.grows()) continue;
-      rows_do(address_of(cursor.at) + cursor.needs(first),
-              address_of(cursor.at) + cursor.needs(end));
-    }
-  }
-  void unpoison(std::uint64_t first, std::uint64_t end) noexcept {
-    each_row_range(first, end, [](std::uintptr_t from, std::uintptr_t to) {
-      checking::unpoison(from, to - from);
-    });
-  }
-  void poison(std::uint64_t first, std::uint64_t end) noexcept {
-    each_row_range(first, end, [](std::uintptr_t from, std::uintptr_t to) {
-      checking::poison(from, to - from);
-    });
-  }
   void overwrite_rows(std::uint64_t first, std::uint64_t end) noexcept {
-    each_row_range(first, end, [this](std::uintptr_t from, std::uintptr_t to) {
+    regions_.each_row_range(first, end, [this](std::uintptr_t from, std::uintptr_t to) {
       if (setup_.wipe || kFillOnGiveBack) overwrite(from, to, setup_.wipe ? 0 : kGivenBack);
       checking::poison(from, to - from);
     });
   }
   void wipe_fixed() noexcept(Memory::kWritable) {
-    for (const Cursor& cursor : cursors_) {
-      const bool usable = !cursor.is_part() || cursor.part.committed() != 0;
-      if (!cursor.grows() && usable) zero(address_of(cursor.at), cursor.bytes);
+    for (const TalkRegion<Block>& region : regions_) {
+      const bool usable = !region.is_part() || region.part.committed() != 0;
+      if (!region.grows() && usable) wiper_.zero(address_of(region.at), region.bytes);
     }
   }
 
   // On a device, the wipe runs later, behind the talk's own work.
   void wipe_rows(std::uint64_t first) {
-    each_row_range(first, held(),
-                   [this](std::uintptr_t from, std::uintptr_t to) { zero(from, to - from); });
+    regions_.each_row_range(first, held(), [this](std::uintptr_t from, std::uintptr_t to) {
+      wiper_.zero(from, to - from);
+    });
   }
   void wipe_all() {
     wipe_rows(0);
     wipe_fixed();
-    zero(address_of(tape_.data()) + tape_.floor(), tape_.used() - tape_.floor());
+    wiper_.zero(address_of(tape_.data()) + tape_.floor(), tape_.used() - tape_.floor());
   }
-  void zero(std::uintptr_t at, std::size_t bytes) noexcept(Memory::kWritable) {
-    if constexpr (Memory::kWritable) {
-      overwrite(at, at + bytes, 0);
-    } else if (bytes != 0) {
-      wiping_.store(true, std::memory_order_relaxed);
-      setup_.memory->zero(reinterpret_cast<std::byte*>(at), bytes, stream_);
-    }
-  }
-  // The talk's stream may have been destroyed already, while a wipe is still pending on it.
   void wipe_at_the_end() {
-    if (wiping_.load(std::memory_order_relaxed)) setup_.memory->wait_for_readers();
-    stream_ = nullptr;
+    wiper_.leave_stream();
     wipe_all();
-    finish_wipe();
-  }
-  // Unmapping is not ordered by the stream.
-  void finish_wipe() {
-    if constexpr (!Memory::kWritable) {
-      if (!wiping_.load(std::memory_order_relaxed)) return;
-      setup_.memory->wait_for(stream_);
-      wiping_.store(false, std::memory_order_relaxed);
-    }
+    wiper_.finish();
   }
 
   Tape& tape_;
   Setup setup_;
-  std::vector<Cursor> cursors_;
-  std::vector<Growth> rates_;  // the sum of the regions that grow, for each capacity
-  std::uint64_t fixed_ = 0;    // bytes of regions that do not grow
+  TalkRegions<Block> regions_;
+  TalkWiper<Memory> wiper_{setup_.memory};
   std::uint64_t planned_ = 0;  // bytes below the floor
   std::uint64_t capacity_ = std::numeric_limits<std::uint64_t>::max();
   bool has_fixed_ = false;                     // whether regions that do not grow are committed
@@ -462,8 +381,6 @@ class TalkCore : public TalkHead {
   std::atomic<std::uint64_t> asked_{0};    // tokens requested from the layout's thread
   std::atomic<std::uint64_t> cleared_{0};  // number of clears
   std::atomic<std::uint64_t> claimed_{0};  // `cleared_` at the last `claim`
-  StreamHandle stream_ = nullptr;
-  std::atomic<bool> wiping_{false};  // whether a wipe may still be on the stream
 };
 
 }  // namespace tapedeck::internal::inline TAPEDECK_ABI

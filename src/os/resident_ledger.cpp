@@ -63,7 +63,7 @@ ResidentLedger& ResidentLedger::of_process() {
 }
 
 // A fork during the first use would leave the child with a ledger that is never constructed.
-const bool ResidentLedger::exists_before_main_ = (static_cast<void>(of_process()), true);
+const bool ResidentLedger::kExistsBeforeMain = (static_cast<void>(of_process()), true);
 
 bool ResidentLedger::knows_room_for(std::size_t bytes) const noexcept {
   return bytes <= left_ / 2 && Clock::now() < good_until_;

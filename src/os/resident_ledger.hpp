@@ -73,7 +73,7 @@ class ResidentLedger {
 
   ResidentLedger();
   [[nodiscard]] static ResidentLedger& of_process();
-  static const bool exists_before_main_;
+  static const bool kExistsBeforeMain;
 
   [[nodiscard]] std::optional<Budget> refusal_of_claim(Lock& lock, std::size_t bytes);
   [[nodiscard]] std::optional<Budget> refusal_of_arrival(std::size_t bytes);

@@ -10,9 +10,7 @@
 #include <array>
 #include <barrier>
 #include <cstddef>
-#include <cstring>
 #include <filesystem>
-#include <map>
 #include <mutex>
 #include <ostream>
 #include <span>
@@ -20,8 +18,7 @@
 #include <thread>
 #include <vector>
 
-#include "base/thrown.hpp"
-#include "layout/cache_region.hpp"
+#include "limits/resident_memory.hpp"
 #include "os/child.hpp"
 #include "os/memory_cgroup.hpp"
 #include "os/resident_ledger.hpp"
@@ -37,18 +34,13 @@
 #include "tapedeck/telemetry/recording/recorder.hpp"
 #include "tapedeck/weights/weights.hpp"
 #include "tapedeck/weights/weights_builder.hpp"
-#include "weights/patterned_model.hpp"
 
 namespace tapedeck::tests {
 namespace os = internal::os;
 namespace {
 
-constexpr std::size_t kLimit = 128_MiB;
-
 /// How a path ended: empty if it made all memory resident, otherwise what refused it.
 using Refusal = std::string;
-
-void fill(std::span<std::byte> bytes) { std::memset(bytes.data(), 1, bytes.size()); }
 
 Refusal of(const WarmResult& result) { return result ? "" : result.limit; }
 
@@ -58,22 +50,6 @@ Refusal of_lock(const std::vector<Unmet>& unmet) {
   }
   return "";
 }
-
-/// Memory that Tapedeck did not map.
-class OtherMemory {
- public:
-  explicit OtherMemory(std::size_t bytes)
-      : bytes_(static_cast<std::byte*>(::mmap(nullptr, bytes, PROT_READ | PROT_WRITE,
-                                              MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)),
-               bytes) {}
-  ~OtherMemory() { ::munmap(bytes_.data(), bytes_.size()); }
-  OtherMemory(const OtherMemory&) = delete;
-  OtherMemory& operator=(const OtherMemory&) = delete;
-  [[nodiscard]] std::span<std::byte> bytes() const { return bytes_; }
-
- private:
-  std::span<std::byte> bytes_;
-};
 
 Refusal create_tape(std::size_t bytes) {
   Tape tape = Tape::start(bytes);
@@ -167,15 +143,6 @@ Refusal create_layout(std::size_t bytes) {
   return "";
 }
 
-/// The history of some talks, one layer with 4 KiB for each token.
-Plan talks_plan(std::size_t bytes) {
-  constexpr std::uint64_t kTalks = 4;
-  Plan plan;
-  plan.talks = kTalks;
-  plan.history.append(cache_region("layers.0.k", RegionRole::kv, bytes / kTalks / 4_KiB, 4_KiB));
-  return plan;
-}
-
 Refusal create_layout_of_plan(std::size_t bytes) {
   Layout layout(talks_plan(bytes), {.commit = Commit::at_creation});
   for (std::size_t talk = 0; talk < 4; ++talk) {
@@ -214,19 +181,6 @@ Refusal build_weights(std::size_t bytes) {
   WeightsBuilder builder({{.name = "a", .dtype = DType::u8, .shape = {bytes}}});
   fill(builder.bytes(0));
   return "";
-}
-
-/// A model with about as many bytes. The first call, before any child is forked, creates it.
-const std::filesystem::path& model_of(std::size_t bytes) {
-  static const TempFolder folder;
-  static std::map<std::size_t, std::filesystem::path> models;
-  std::filesystem::path& model = models[bytes];
-  if (model.empty()) {
-    model = make_file(folder, std::to_string(bytes) + ".safetensors",
-                      {.sizes = std::vector<std::uint64_t>(8, bytes / 8)});
-    store_and_make_cold(model);
-  }
-  return model;
 }
 
 Refusal read_weights(std::size_t bytes) {
@@ -368,65 +322,6 @@ TEST_P(ResidentPaths, BeyondTheAddressesOfAProcessAreRefused) {
   in_child([] {
     limit(RLIMIT_AS, kLimit, "VmSize:");
     EXPECT_EQ(refusal_of(GetParam(), kTooMuch), "RLIMIT_AS");
-  });
-}
-
-TEST(ResidentPages, OfABlockAreClaimedOnceHoweverTheyAreReached) {
-  if (kSanitized) GTEST_SKIP() << "a sanitizer needs memory of its own for each byte";
-  const MemoryCgroup group(kLimit);
-  if (!group.ready()) GTEST_SKIP() << "no memory cgroup can be created here";
-  group.in_group([] {
-    Tape tape = Tape::start(kLimit / 8 * 5);
-    Tape& child = tape.split(1).front();
-    EXPECT_TRUE(child.warm({.threads = 2}));
-    EXPECT_TRUE(Block::borrow({child.data(), child.total()}).lock());
-  });
-}
-
-// The job must not wait for itself: its reads are under way while its callback runs.
-TEST(ResidentPages, MayBeCommittedByTheProgressOfAWarm) {
-  if (kSanitized) GTEST_SKIP() << "a sanitizer needs memory of its own for each byte";
-  const MemoryCgroup group(kLimit);
-  if (!group.ready()) GTEST_SKIP() << "no memory cgroup can be created here";
-  const std::filesystem::path& model = model_of(kLimit / 4 * 2);
-  group.in_group([&] {
-    std::vector<Block> blocks;
-    std::size_t refused = 0;
-    const auto commit = [&](const WarmProgress&) {
-      try {
-        while (refused == 0) {
-          blocks.push_back(Block::reserve(1_MiB));
-          blocks.back().commit(1_MiB);
-        }
-      } catch (const OutOfMemory&) {
-        ++refused;
-      }
-    };
-    Weights weights = Weights::open(model, {.way = Way::direct});
-    EXPECT_TRUE(weights.warm({.threads = 2, .progress = commit}));
-    EXPECT_EQ(refused, 1U);
-  });
-}
-
-// What the host has no room for, it may have if cleared talks give their pages back.
-TEST(TalksInAGroup, UseThePagesOfClearedTalks) {
-  if (kSanitized) GTEST_SKIP() << "a sanitizer needs memory of its own for each byte";
-  const MemoryCgroup group(kLimit);
-  if (!group.ready()) GTEST_SKIP() << "no memory cgroup can be created here";
-  group.in_group([&] {
-    Layout layout(talks_plan(kLimit / 8 * 20), {.commit = Commit::nothing});  // 4 talks of 80 MiB
-    const Region& keys = layout.plan().history.regions()[0];
-    const auto use = [&](std::size_t talk) {
-      layout.talk(talk).prepare(layout.talk(talk).capacity());
-      fill(layout.history_at<std::byte>(keys, talk));
-    };
-    use(0);
-    EXPECT_EQ(thrown<OutOfMemory>([&] { use(1); }).limit(), group.limit());
-    EXPECT_EQ(layout.talk(1).room(), 0U);
-    layout.clear_talk(0);
-    use(1);
-    EXPECT_EQ(layout.talk(1).room(), layout.talk(1).capacity());
-    EXPECT_EQ(layout.stat().budget_refusals, 0U);
   });
 }
 

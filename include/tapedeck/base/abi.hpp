@@ -5,10 +5,10 @@
 ///
 /// The name covers these settings independently: AddressSanitizer, ThreadSanitizer,
 /// MemorySanitizer, memcheck's client requests (`TAPEDECK_VALGRIND`), the owner check
-/// (`TAPEDECK_OWNER_CHECK`) and red zones (`TAPEDECK_RED_ZONES`). A program and a library that differ in one of them do not link, since
-/// they would disagree about the layout of a tape or about what was reported to the tool. Build the
-/// library with the same settings as the program; the library's CMake targets and .pc files pass
-/// the definitions on.
+/// (`TAPEDECK_OWNER_CHECK`) and red zones (`TAPEDECK_RED_ZONES`). A program and a library that
+/// differ in one of them do not link, since they would disagree about the layout of a tape or about
+/// what was reported to the tool. Build the library with the same settings as the program; the
+/// library's CMake targets and .pc files pass the definitions on.
 ///
 /// The name covers nothing else. `NDEBUG`, the optimization level and UndefinedBehaviorSanitizer
 /// may differ, because no type in the library depends on them; whether `clear` fills released

@@ -60,7 +60,7 @@ class FrameRing {
   /// Makes later work on a stream wait until nothing reads the closed frames any more.
   /// @throws DeviceError.
   void wait_for_readers(StreamHandle stream) {
-    for (const EventHandle done : closed_by_) {
+    for (EventHandle done : closed_by_) {
       if (done != nullptr) device_->wait(stream, done);
     }
   }
