@@ -246,7 +246,8 @@ TEST_F(Served, RefusesLimitsThatItCannotKeep) {
       {{.idle = seconds(-1)}, "MetricsServerLimits::idle"},
       {{.idle = seconds::max()}, "MetricsServerLimits::idle"}};
   for (const auto& [limits, argument] : wrong) {
-    const auto error = thrown<InvalidArgument>([&, &limits = limits] { (void)serve(":0", limits); });
+    const auto error =
+        thrown<InvalidArgument>([&, &limits = limits] { (void)serve(":0", limits); });
     EXPECT_EQ(error.argument(), argument);
   }
 }
