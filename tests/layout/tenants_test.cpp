@@ -176,6 +176,7 @@ class TenantsOfTalks : public ::testing::Test {
   // A device's plain memory has any contents at first.
   template <class Layout>
   static void start_with_zeros(Layout& layout, std::size_t talks) {
+    if constexpr (!Kind::kOnDevice) return;
     std::memset(layout.scratch().data(), 0, layout.scratch().committed());
     for (std::size_t talk = 0; talk < talks; ++talk) {
       std::memset(layout.history(talk).data(), 0, layout.history(talk).committed());
