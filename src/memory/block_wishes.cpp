@@ -143,9 +143,10 @@ void Block::State::ask_huge_pages(std::byte* at, std::size_t bytes) {
                        refusal + "; warm the memory to move it into huge pages");
 }
 
-// @pre the pages are in RAM.
+// Huge pages are charged to the process that moves memory into them, so what another process has
+// paid for stays as it is. @pre the pages are in RAM.
 void Block::State::look_at_huge_pages(std::byte* at, std::size_t bytes) {
-  const bool takes_advice = kind == BlockKind::anonymous || kind == BlockKind::shared;
+  const bool takes_advice = kind == BlockKind::anonymous || (kind == BlockKind::shared && !foreign);
   if (!takes_advice || options.huge_pages == HugePages::never || page != os::page_size()) return;
   const std::optional<int> error = os::make_huge(at, bytes);
   if (!error || options.huge_pages == HugePages::explicit_pages) return;

@@ -128,11 +128,11 @@ class Block {
   /// each step, because a process that exceeds its cgroup's limit is killed by the kernel. What
   /// other threads are warming counts, too; other processes are seen from step to step, and near
   /// the limit the steps are smaller. Borrowed memory that cannot be written is read. If
-  /// transparent huge pages were requested, memory that the kernel did not put into them is moved
-  /// (MADV_COLLAPSE, Linux 6.1); `unmet()` says if it could not. What cannot be brought in is never
-  /// a signal: the result has
-  /// failed, with EACCES for memory without access, EFAULT behind the end of a mapped file, and
-  /// ENOMEM for addresses that are not mapped or if memory ran out.
+  /// transparent huge pages were requested, memory of the block's own that the kernel did not put
+  /// into them is moved (MADV_COLLAPSE, Linux 6.1); `unmet()` says if it could not. What cannot be
+  /// brought in is never a signal: the result has failed, with EACCES for memory without access,
+  /// EFAULT behind the end of a mapped file, and ENOMEM for addresses that are not mapped or if
+  /// memory ran out.
   /// @throws InvalidArgument if the range is not committed; whatever `options.progress` throws.
   [[nodiscard]] WarmResult warm(std::size_t offset, std::size_t bytes,
                                 const WarmOptions& options = {});
