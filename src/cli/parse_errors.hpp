@@ -11,10 +11,8 @@
 namespace tapedeck::cli {
 
 /// Refuses what CLI11 would accept: a value of a flag that takes none (--json=5), and an option
-/// with
-/// "=" and no value, such as --publish=$NAME where NAME is not set. CLI11 takes that for one
-/// without
-/// "=", which may then take the next word as its value.
+/// with = but no value, such as --publish=$NAME if NAME is not set. CLI11 treats that like the
+/// option without =, which may then take the next word as its value.
 /// @param words  of the command line, without the program's name
 /// @throws InvalidArgument
 void refuse_misused_values(const CLI::App& program, std::span<const char* const> words);

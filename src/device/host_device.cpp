@@ -233,7 +233,8 @@ std::byte* HostDevice::allocate(std::size_t bytes) {
   require_bytes(*this, "allocate", bytes);
   const std::lock_guard lock(state_->mutex);
   require_room(*this, "allocate", state_->held, bytes);
-  os::ResidentLedger::Claim claim;  // only while it is allocated, since it may never be touched
+  // Only checked now, and not claimed for as long as it exists, since it may never be touched.
+  os::ResidentLedger::Claim claim;
   os::require_room(claim.add(bytes), bytes, "allocating memory of " + label(),
                    "allocate less, or free some memory");
   return state_->allocate(bytes, kAllocationAlign, bytes);

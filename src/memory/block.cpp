@@ -272,7 +272,7 @@ void Block::State::commit_range(std::size_t from, std::size_t to) {
   const std::size_t page_before = page;
   internal::OnFailure undo_claim([&] {
     page = page_before;
-    claim.shrink(from);
+    claim.shrink_to(at);
   });
   if (const int error = make_usable(at, bytes); error != 0) {
     os::require_mapping_room(error, bytes, "committing " + name_of(options));
@@ -295,7 +295,7 @@ void Block::State::claim_pages(std::byte* at, std::size_t bytes) {
   const bool known = source == os::PageSource::new_pages || source == os::PageSource::page_cache;
   if (options.overcommit || !known) return;
   if (options.on_fork == OnFork::zero) claim.renew_on_fork();
-  os::require_room(claim.grow({data, at + bytes}, source, bytes), bytes,
+  os::require_room(claim.add_pages({at, bytes}, source, bytes), bytes,
                    "committing " + name_of(options),
                    "free some memory, commit less, or plan for less");
 }
@@ -336,7 +336,7 @@ std::size_t Block::decommit(std::size_t keep) noexcept {
     return os::advise(at, to - from, os::Advice::drop_pages) == 0 ? to - from : 0;
   }
   state_->announced.remove_from(state_->options, at);
-  state_->claim.shrink(from);
+  state_->claim.shrink_to(at);
   state_->committed = from;
   return state_->give_back(at, to - from) ? to - from : 0;
 }
@@ -354,7 +354,7 @@ os::PageSource Block::State::page_source() const noexcept {
 internal::PagesToWarm Block::State::pages_of(std::byte* at, std::size_t bytes) const noexcept {
   // Borrowed memory may be another block's, such as that of a tape that was split.
   const bool claimed =
-      kind == BlockKind::borrowed ? os::ResidentLedger::covers({at, bytes}) : !claim.empty();
+      kind == BlockKind::borrowed ? os::ResidentLedger::covers({at, bytes}) : claim.has_pages();
   return {.pages = os::pages_around({at, bytes}), .source = page_source(), .claimed = claimed};
 }
 

@@ -28,10 +28,10 @@ namespace tapedeck::internal {
 
 void require_no_block_options(const TapeOptions& options) {
   const BlockOptions& block = options.block;
-  const bool none = block.huge_pages == HugePages::transparent && !block.lock && block.core_dump &&
-                    !block.guard_pages && block.on_fork == OnFork::copy &&
-                    block.numa.policy == NumaPlacement::Policy::local && !block.on_commit &&
-                    !block.on_decommit;
+  const bool none =
+      block.huge_pages == HugePages::transparent && !block.lock && !block.overcommit &&
+      block.core_dump && !block.guard_pages && block.on_fork == OnFork::copy &&
+      block.numa.policy == NumaPlacement::Policy::local && !block.on_commit && !block.on_decommit;
   if (none) return;
   throw InvalidArgument({.argument = "TapeOptions::block"},
                         "tape " + options.name +

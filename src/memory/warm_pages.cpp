@@ -39,7 +39,7 @@ std::optional<os::Budget> refusal_of(std::span<std::byte> pages, os::PageSource 
 /// Pages that are becoming resident, step by step.
 class Warming {
  public:
-  explicit Warming(const PagesToWarm& what) : what_(what) {}
+  explicit Warming(const PagesToWarm& what) : what_(what) { claim_.end_with_call(); }
 
   /// Checked once for the whole range: a range that cannot fit must not first fill the host.
   [[nodiscard]] std::optional<os::Budget> begin() {
@@ -47,7 +47,8 @@ class Warming {
     if (what_.source == os::PageSource::unreported_cache) return std::nullopt;
     os::ResidentLedger::Arrival whole;
     return refusal_of(what_.pages, what_.source, [&](std::size_t bytes) {
-      return what_.claimed ? whole.begin(bytes) : claim_.grow(what_.pages, what_.source, bytes);
+      return what_.claimed ? whole.begin(bytes)
+                           : claim_.add_pages(what_.pages, what_.source, bytes);
     });
   }
 

@@ -12,11 +12,11 @@
 
 namespace tapedeck::internal {
 
-/// Writes to a file that has no name until `put_in_place`, so that nothing is left behind however
-/// the process ends. Where the file system has no such files, it is a temporary file in the same
-/// folder, which the destructor removes. An existing file of that name is unchanged until then. The
-/// new one gets its permissions; if the name is a symbolic link, the file that it names is
-/// replaced.
+/// Writes to a file that has no name until `put_in_place`, so that a process that is killed while
+/// it writes leaves nothing behind. Where the file system has no such files, it is a temporary file
+/// in the same folder, which the destructor removes. An existing file of that name is unchanged
+/// until then. The new one gets its permissions; if the name is a symbolic link, the file that it
+/// names is replaced.
 ///
 /// Thread-safety: one thread at a time.
 ///

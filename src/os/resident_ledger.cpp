@@ -26,6 +26,9 @@ std::size_t usable(std::size_t available) noexcept {
   return rest - rest / kPagesOfATable;
 }
 
+// An arrival may take as long as a disk that hangs.
+constexpr std::chrono::seconds kLongestWait{1};
+
 }  // namespace
 
 std::size_t bytes_there(std::span<std::byte> pages, PageSource source) {
@@ -38,22 +41,47 @@ std::size_t bytes_there(std::span<std::byte> pages, PageSource source) {
   return cached_bytes(pages.data(), pages.size()).value_or(pages.size());
 }
 
-// A fork must not copy a ledger that another thread is changing. The child lacks the other threads,
-// with their arrivals and with the claims that have no pages.
+// A fork must not copy a ledger that another thread is changing.
 ResidentLedger::ResidentLedger() {
   ::pthread_atfork([] { of_process().mutex_.lock(); }, [] { of_process().mutex_.unlock(); },
                    [] {
-                     ResidentLedger& ledger = of_process();
-                     new (&ledger.arrived_) std::condition_variable;
-                     ledger.arriving_ = 0;
-                     ledger.missing_ = 0;
-                     for (Claim* claim = ledger.first_; claim != nullptr; claim = claim->next_) {
-                       if (claim->new_on_fork_) claim->missing_ = claim->pages_.size();
-                       ledger.missing_ += claim->missing_;
-                     }
-                     ledger.good_until_ = {};
-                     ledger.mutex_.unlock();
+                     of_process().go_on_in_child();
+                     of_process().mutex_.unlock();
                    });
+}
+
+// The stacks of the other threads, where claims of their calls are, may be used for new ones.
+void ResidentLedger::go_on_in_child() noexcept {
+  new (&arrived_) std::condition_variable;
+  arriving_ = 0;
+  missing_ = 0;
+  good_until_ = {};
+  const std::thread::id nobody;
+  for (Claim* claim = first_; claim != nullptr;) {
+    Claim& here = *std::exchange(claim, claim->next_);
+    const bool of_other = here.caller_ != nobody && here.caller_ != std::this_thread::get_id();
+    if (here.pages_.empty() || of_other) {
+      here.missing_ = 0;
+      unlink(here);
+      continue;
+    }
+    if (here.new_on_fork_) here.missing_ = here.pages_.size();
+    missing_ += here.missing_;
+  }
+}
+
+void ResidentLedger::link(Claim& claim) noexcept {
+  if (std::exchange(claim.linked_, true)) return;
+  claim.next_ = first_;
+  if (first_ != nullptr) first_->before_ = &claim;
+  first_ = &claim;
+}
+
+void ResidentLedger::unlink(Claim& claim) noexcept {
+  if (!std::exchange(claim.linked_, false)) return;
+  (claim.before_ != nullptr ? claim.before_->next_ : first_) = claim.next_;
+  if (claim.next_ != nullptr) claim.next_->before_ = claim.before_;
+  claim.next_ = claim.before_ = nullptr;
 }
 
 // Never destroyed, because blocks with static storage duration may outlive it otherwise.
@@ -82,14 +110,17 @@ void ResidentLedger::ask_kernel() {
                                    available_ / 2 / kBytesPerMillisecond, kMostMilliseconds));
 }
 
+void ResidentLedger::cut(Claim& claim, std::size_t missing) noexcept {
+  if (missing >= claim.missing_) return;
+  missing_ -= claim.missing_ - missing;
+  claim.missing_ = missing;
+}
+
 // Stops as soon as no more than `enough` bytes are missing.
 void ResidentLedger::measure_claims(std::size_t enough) {
   for (Claim* claim = first_; claim != nullptr && missing_ > enough; claim = claim->next_) {
-    if (claim->missing_ == 0) continue;
-    const std::size_t there = bytes_there(claim->pages_, claim->source_);
-    const std::size_t missing = std::min(claim->missing_, claim->pages_.size() - there);
-    missing_ -= claim->missing_ - missing;
-    claim->missing_ = missing;
+    if (claim->missing_ == 0 || claim->pages_.empty()) continue;
+    cut(*claim, claim->pages_.size() - bytes_there(claim->pages_, claim->source_));
   }
 }
 
@@ -101,22 +132,19 @@ std::optional<Budget> ResidentLedger::refusal_of_claim(Lock& lock, std::size_t b
   };
   if (knows_room_for(bytes) && fits(missing_, left_ / 2)) return std::nullopt;
   ask_kernel();
-  for (bool waits = true; !fits(missing_, available_);) {
+  const Clock::time_point deadline = Clock::now() + kLongestWait;
+  while (!fits(missing_, available_)) {
     measure_claims(available_ - std::min(available_, bytes));
     ask_kernel();
     if (fits(missing_, available_)) break;
-    waits = waits && arriving_ != 0 && fits(missing_ - std::min(missing_, arriving_), available_);
-    if (!waits) {
+    const bool may_fit =
+        arriving_ != 0 && fits(missing_ - std::min(missing_, arriving_), available_);
+    if (!may_fit || Clock::now() >= deadline) {
       return Budget{.available = available_ - std::min(available_, missing_), .limit = limit_};
     }
-    waits = wait_for_arrivals(lock);
+    arrived_.wait_until(lock, deadline);
   }
   return std::nullopt;
-}
-
-// An arrival may take as long as a disk that hangs.
-bool ResidentLedger::wait_for_arrivals(Lock& lock) {
-  return arrived_.wait_for(lock, std::chrono::seconds(1)) == std::cv_status::no_timeout;
 }
 
 std::optional<Budget> ResidentLedger::refusal_of_arrival(std::size_t bytes) {
@@ -162,25 +190,16 @@ std::size_t ResidentLedger::step_of(std::size_t bytes) noexcept {
 }
 
 std::optional<Budget> ResidentLedger::Claim::add(std::size_t bytes) {
-  ResidentLedger& ledger = of_process();
-  Lock lock(ledger.mutex_);
-  if (auto refused = ledger.refusal_of_claim(lock, bytes)) return refused;
-  missing_ += bytes;
-  ledger.missing_ += bytes;
-  return std::nullopt;
+  return add_pages({}, source_, bytes);
 }
 
-std::optional<Budget> ResidentLedger::Claim::grow(std::span<std::byte> pages, PageSource source,
-                                                  std::size_t bytes) {
+std::optional<Budget> ResidentLedger::Claim::add_pages(std::span<std::byte> pages,
+                                                       PageSource source, std::size_t bytes) {
   ResidentLedger& ledger = of_process();
   Lock lock(ledger.mutex_);
   if (auto refused = ledger.refusal_of_claim(lock, bytes)) return refused;
-  if (pages_.empty()) {
-    next_ = ledger.first_;
-    if (next_ != nullptr) next_->before_ = this;
-    ledger.first_ = this;
-  }
-  pages_ = pages;
+  ledger.link(*this);
+  pages_ = pages_.empty() ? pages : std::span(pages_.data(), pages_.size() + pages.size());
   source_ = source;
   missing_ += bytes;
   ledger.missing_ += bytes;
@@ -190,54 +209,40 @@ std::optional<Budget> ResidentLedger::Claim::grow(std::span<std::byte> pages, Pa
 void ResidentLedger::Claim::reduce(std::size_t missing) noexcept {
   ResidentLedger& ledger = of_process();
   const Lock lock(ledger.mutex_);
-  if (missing >= missing_) return;
-  // A forked child has forgotten claims without pages.
-  ledger.missing_ -= std::min(ledger.missing_, missing_ - missing);
-  missing_ = missing;
+  ledger.cut(*this, missing);
 }
 
-void ResidentLedger::Claim::shrink(std::size_t bytes) noexcept {
-  if (bytes >= pages_.size()) return;
-  reduce(bytes);
+void ResidentLedger::Claim::shrink_to(const std::byte* end) noexcept {
+  if (pages_.empty() || end >= pages_.data() + pages_.size()) return;
+  if (end <= pages_.data()) return release();
   ResidentLedger& ledger = of_process();
   const Lock lock(ledger.mutex_);
-  pages_ = pages_.first(bytes);
-  if (bytes != 0) return;
-  (before_ != nullptr ? before_->next_ : ledger.first_) = next_;
-  if (next_ != nullptr) next_->before_ = before_;
-  next_ = before_ = nullptr;
+  pages_ = pages_.first(static_cast<std::size_t>(end - pages_.data()));
+  ledger.cut(*this, pages_.size());
 }
 
 void ResidentLedger::Claim::release() noexcept {
-  if (empty()) return;
-  shrink(0);
-  reduce(0);
-}
-
-bool ResidentLedger::Arrival::try_begin(std::size_t bytes, std::optional<Budget>& refused) {
+  if (!linked_) return;
   ResidentLedger& ledger = of_process();
   const Lock lock(ledger.mutex_);
-  refused = ledger.refusal_of_arrival(bytes);
-  if (refused && ledger.arriving_ != 0 && bytes <= refused->available) {
-    refused.reset();
-    return false;
-  }
-  if (refused) return true;
-  ledger.left_ -= std::min(ledger.left_, bytes);
-  ledger.arriving_ += bytes;
-  bytes_ = bytes;
-  return true;
+  ledger.cut(*this, 0);
+  pages_ = {};
+  ledger.unlink(*this);
 }
 
 std::optional<Budget> ResidentLedger::Arrival::begin(std::size_t bytes) {
   ResidentLedger& ledger = of_process();
-  std::optional<Budget> refused;
-  while (!try_begin(bytes, refused)) {
-    Lock lock(ledger.mutex_);
-    if (ledger.arriving_ == 0 || ledger.wait_for_arrivals(lock)) continue;
-    return Budget{.available = ledger.left_, .limit = ledger.limit_};
+  Lock lock(ledger.mutex_);
+  const Clock::time_point deadline = Clock::now() + kLongestWait;
+  while (const auto refused = ledger.refusal_of_arrival(bytes)) {
+    const bool may_fit = ledger.arriving_ != 0 && bytes <= refused->available;
+    if (!may_fit || Clock::now() >= deadline) return refused;
+    ledger.arrived_.wait_until(lock, deadline);
   }
-  return refused;
+  ledger.left_ -= std::min(ledger.left_, bytes);
+  ledger.arriving_ += bytes;
+  bytes_ = bytes;
+  return std::nullopt;
 }
 
 void ResidentLedger::Arrival::end() noexcept {

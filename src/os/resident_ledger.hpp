@@ -13,7 +13,7 @@
 #include <optional>
 #include <span>
 #include <string>
-#include <utility>
+#include <thread>
 
 #include "os/limits.hpp"
 #include "tapedeck/base/abi.hpp"
@@ -43,8 +43,9 @@ enum class PageSource : std::uint8_t {
 /// closer the limit. Many processes that fill one memory cgroup at the same moment may still exceed
 /// it.
 ///
-/// Thread-safety: any thread. A forked child continues with the claims of its parent. Writes to
-/// pages that it shares with the parent copy them, which is not claimed.
+/// Thread-safety: any thread. A forked child continues with the claims on memory that it inherits,
+/// but not with those of calls and jobs, whose threads it lacks. Its writes to pages that it shares
+/// with the parent copy them, which is not claimed.
 class ResidentLedger {
  public:
   class Claim;
@@ -79,13 +80,16 @@ class ResidentLedger {
   [[nodiscard]] std::optional<Budget> refusal_of_arrival(std::size_t bytes);
   [[nodiscard]] bool knows_room_for(std::size_t bytes) const noexcept;
   void ask_kernel();
-  [[nodiscard]] bool wait_for_arrivals(Lock& lock);
   void measure_claims(std::size_t enough);
+  void cut(Claim& claim, std::size_t missing) noexcept;
+  void link(Claim& claim) noexcept;
+  void unlink(Claim& claim) noexcept;
+  void go_on_in_child() noexcept;
 
   std::mutex mutex_;  // guards all other members, and all claims
   std::condition_variable arrived_;
   KernelRoots roots_;
-  Claim* first_ = nullptr;     // the list of all claims that have pages
+  Claim* first_ = nullptr;     // the list of all claims
   std::size_t missing_ = 0;    // of all claims
   std::size_t arriving_ = 0;   // of all arrivals
   std::size_t available_ = 0;  // the kernel's last answer
@@ -104,23 +108,25 @@ class ResidentLedger::Claim {
   ~Claim() { release(); }
 
   /// Adds `bytes`, unless the limits do not have room for them; then it returns the budget, less
-  /// all claims, and changes nothing. O(1), unless the limit is near: then O(pages of all claims).
+  /// all claims, and changes nothing. O(1), unless the limit is near: then O(pages of all claims),
+  /// and it may wait a second for arrivals.
   [[nodiscard]] std::optional<Budget> add(std::size_t bytes);
-  /// Makes `pages` the range of the claim and adds `bytes` of them, which are missing. Only the
-  /// claims of such ranges are measured near the limit.
-  /// @pre `pages` begins where the claim's range begins, if it has one.
-  [[nodiscard]] std::optional<Budget> grow(std::span<std::byte> pages, PageSource source,
-                                           std::size_t bytes);
-  /// Releases the pages behind the first `bytes`.
-  void shrink(std::size_t bytes) noexcept;
+  /// Like `add`, but the bytes are in `pages`, so that the claim is measured near the limit.
+  /// @pre `pages` is not empty, and begins where the claim's pages end, if it has any.
+  [[nodiscard]] std::optional<Budget> add_pages(std::span<std::byte> pages, PageSource source,
+                                                std::size_t bytes);
+  /// Releases the pages from `end` on.
+  void shrink_to(const std::byte* end) noexcept;
   /// Reduces the claim to `missing` bytes, because all others are resident or no longer needed.
   void reduce(std::size_t missing) noexcept;
   void release() noexcept;
 
   /// States that a forked child does not inherit the pages, but gets new ones.
   void renew_on_fork() noexcept { new_on_fork_ = true; }
+  /// States that this claim ends with a call of this thread.
+  void end_with_call() noexcept { caller_ = std::this_thread::get_id(); }
 
-  [[nodiscard]] bool empty() const noexcept { return pages_.empty() && missing_ == 0; }
+  [[nodiscard]] bool has_pages() const noexcept { return !pages_.empty(); }
 
  private:
   friend class ResidentLedger;
@@ -128,7 +134,9 @@ class ResidentLedger::Claim {
   std::span<std::byte> pages_;
   PageSource source_ = PageSource::new_pages;
   bool new_on_fork_ = false;
+  bool linked_ = false;
   std::size_t missing_ = 0;  // an upper bound of what is not resident
+  std::thread::id caller_;   // if the claim ends with a call
   Claim* next_ = nullptr;
   Claim* before_ = nullptr;
 };
@@ -138,20 +146,15 @@ class ResidentLedger::Claim {
 class ResidentLedger::Arrival {
  public:
   Arrival() = default;
-  Arrival(Arrival&& other) noexcept : bytes_(std::exchange(other.bytes_, 0)) {}
-  Arrival& operator=(Arrival&& other) noexcept {
-    std::swap(bytes_, other.bytes_);
-    return *this;
-  }
+  Arrival(const Arrival&) = delete;
+  Arrival& operator=(const Arrival&) = delete;
   ~Arrival() { end(); }
 
   /// Returns the budget if it has no room for `bytes`. Near the limit it waits for the arrivals of
-  /// other threads, whose pages the kernel may or may not have counted.
-  /// @pre this thread has no other arrival, for which it would wait forever.
+  /// other threads, whose pages the kernel may or may not have counted, but no longer than a
+  /// second.
+  /// @pre this thread has no other arrival, for which it would wait.
   [[nodiscard]] std::optional<Budget> begin(std::size_t bytes);
-  /// Like `begin`, but if it would have to wait, it returns false and begins nothing. Then end the
-  /// arrivals that this thread has, and try again.
-  [[nodiscard]] bool try_begin(std::size_t bytes, std::optional<Budget>& refused);
   void end() noexcept;
 
  private:

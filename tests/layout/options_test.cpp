@@ -13,6 +13,7 @@
 #include "layout/side_plan.hpp"
 #include "memory/ledger_spill.hpp"
 #include "memory/pattern.hpp"
+#include "os/resident_ledger.hpp"
 #include "os/self.hpp"
 #include "tapedeck/base/bytes.hpp"
 #include "tapedeck/base/error.hpp"
@@ -129,6 +130,11 @@ std::vector<Option> options(LedgerSpill& source, std::size_t& hooked) {
        }},
       {"spill", [&](TapeOptions& o) { o.spill = &source; },
        [](Tape& tape) { return tape.try_take(4 * kWayBytes) != nullptr; }},
+      {"block.overcommit", [](TapeOptions& o) { o.block.overcommit = true; },
+       [](Tape& tape) {
+         const auto* at = static_cast<const std::byte*>(tape.take(64));
+         return !internal::os::ResidentLedger::covers({at, 64});
+       }},
       {"block.core_dump", [](TapeOptions& o) { o.block.core_dump = false; },
        [](Tape& tape) {
          return static_cast<bool>(has_flag(static_cast<std::byte*>(tape.take(64)), 1, "dd"));

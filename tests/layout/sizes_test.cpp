@@ -41,6 +41,14 @@ struct Card {
   PagePool pool{device};
 };
 
+/// Makes a call of a size on a card of its own.
+auto on_card(void (*call)(Card&, std::size_t)) {
+  return [=](std::size_t n) {
+    Card card;
+    call(card, n);
+  };
+}
+
 Plan plan_of_talk() { return keys_and_values(1, 256, 1024); }
 
 struct SizeCase {
@@ -142,74 +150,43 @@ TEST(SizesNearTheEndOfTheNumbers, EndACallOfADevice) {
       {"allocate of all", [](std::size_t n) { (void)HostDevice({.memory = n}).allocate(n); }},
       {"allocate_pinned", [](std::size_t n) { (void)Card().device.allocate_pinned(n); }},
       {"start_pinned",
-       [](std::size_t n) {
-         Card c;
-         (void)start_pinned(c.device, n);
-       }},
+       on_card([](Card& card, std::size_t n) { (void)start_pinned(card.device, n); })},
       {"block reserve",
-       [](std::size_t n) {
-         Card c;
-         (void)DeviceBlock::reserve(c.pool, n);
-       }},
+       on_card([](Card& card, std::size_t n) { (void)DeviceBlock::reserve(card.pool, n); })},
       {"block allocate",
-       [](std::size_t n) {
-         Card c;
-         (void)DeviceBlock::allocate(c.device, n);
-       }},
-      {"block commit",
-       [](std::size_t n) {
-         Card c;
-         DeviceBlock::reserve(c.pool, kBytes).commit(n);
-       }},
+       on_card([](Card& card, std::size_t n) { (void)DeviceBlock::allocate(card.device, n); })},
+      {"block commit", on_card([](Card& card, std::size_t n) {
+         DeviceBlock::reserve(card.pool, kBytes).commit(n);
+       })},
       // Pages are mapped one by one.
-      {"block commit of a part of many pages",
-       [](std::size_t n) {
-         Card c;
-         DeviceBlock::reserve(c.pool, (std::size_t{1} << 40))
+      {"block commit of a part of many pages", on_card([](Card& card, std::size_t n) {
+         DeviceBlock::reserve(card.pool, (std::size_t{1} << 40))
              .commit((std::size_t{1} << 40) - n % kPage);
-       }},
-      {"block part offset",
-       [](std::size_t n) {
-         Card c;
-         (void)DeviceBlock::reserve(c.pool, kBytes).part(n, kBytes);
-       }},
-      {"block part bytes",
-       [](std::size_t n) {
-         Card c;
-         (void)DeviceBlock::reserve(c.pool, kBytes).part(0, n);
-       }},
-      {"block decommit",
-       [](std::size_t n) {
-         Card c;
-         DeviceBlock::reserve(c.pool, kBytes).decommit(n);
-       },
+       })},
+      {"block part offset", on_card([](Card& card, std::size_t n) {
+         (void)DeviceBlock::reserve(card.pool, kBytes).part(n, kBytes);
+       })},
+      {"block part bytes", on_card([](Card& card, std::size_t n) {
+         (void)DeviceBlock::reserve(card.pool, kBytes).part(0, n);
+       })},
+      {"block decommit", on_card([](Card& card, std::size_t n) {
+         DeviceBlock::reserve(card.pool, kBytes).decommit(n);
+       }),
        true},
       {"tape start",
-       [](std::size_t n) {
-         Card c;
-         (void)DeviceTape::start(c.device, n);
-       }},
+       on_card([](Card& card, std::size_t n) { (void)DeviceTape::start(card.device, n); })},
       {"tape reserve",
-       [](std::size_t n) {
-         Card c;
-         (void)DeviceTape::reserve(c.pool, n);
-       }},
-      {"tape prepare",
-       [](std::size_t n) {
-         Card c;
-         DeviceTape::reserve(c.pool, kBytes).prepare(n);
-       }},
-      {"tape prepare of many pages",
-       [](std::size_t n) {
-         Card c;
-         DeviceTape::reserve(c.pool, (std::size_t{1} << 40))
+       on_card([](Card& card, std::size_t n) { (void)DeviceTape::reserve(card.pool, n); })},
+      {"tape prepare", on_card([](Card& card, std::size_t n) {
+         DeviceTape::reserve(card.pool, kBytes).prepare(n);
+       })},
+      {"tape prepare of many pages", on_card([](Card& card, std::size_t n) {
+         DeviceTape::reserve(card.pool, (std::size_t{1} << 40))
              .prepare((std::size_t{1} << 40) - n % kPage);
-       }},
-      {"tape take",
-       [](std::size_t n) {
-         Card c;
-         (void)DeviceTape::reserve(c.pool, kBytes).take(n);
-       }},
+       })},
+      {"tape take", on_card([](Card& card, std::size_t n) {
+         (void)DeviceTape::reserve(card.pool, kBytes).take(n);
+       })},
   });
 }
 
@@ -242,28 +219,20 @@ TEST(SizesNearTheEndOfTheNumbers, EndTheCreationOfALayout) {
        [=](std::size_t n) { with_extra(&LayoutSizes::history, Commit::with_talks, n); }},
       {"extra of nothing",
        [=](std::size_t n) { with_extra(&LayoutSizes::weights, Commit::nothing, n); }},
-      {"frames",
-       [](std::size_t n) {
-         Card c;
-         DeviceLayout gpu(c.device, plan_of_talk(), {.frames = n});
-       }},
-      {"extra on a device",
-       [](std::size_t n) {
-         Card c;
-         DeviceLayout gpu(c.device, plan_of_talk(), {.extra = {.scratch = n}});
-       }},
-      {"page_bytes",
-       [](std::size_t n) {
-         Card c;
-         DeviceLayout gpu(c.device, plan_of_talk(), {.page_bytes = n});
-       }},
-      {"a region of a device",
-       [](std::size_t n) {
-         Card c;
+      {"frames", on_card([](Card& card, std::size_t n) {
+         DeviceLayout gpu(card.device, plan_of_talk(), {.frames = n});
+       })},
+      {"extra on a device", on_card([](Card& card, std::size_t n) {
+         DeviceLayout gpu(card.device, plan_of_talk(), {.extra = {.scratch = n}});
+       })},
+      {"page_bytes", on_card([](Card& card, std::size_t n) {
+         DeviceLayout gpu(card.device, plan_of_talk(), {.page_bytes = n});
+       })},
+      {"a region of a device", on_card([](Card& card, std::size_t n) {
          Plan plan;
          plan.history.append({.name = "state", .role = RegionRole::recurrent, .bytes = n});
-         DeviceLayout gpu(c.device, plan, {.commit = Commit::with_talks});
-       }},
+         DeviceLayout gpu(card.device, plan, {.commit = Commit::with_talks});
+       })},
   });
 }
 

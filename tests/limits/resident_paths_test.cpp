@@ -11,6 +11,7 @@
 #include <barrier>
 #include <cstddef>
 #include <filesystem>
+#include <iterator>
 #include <mutex>
 #include <ostream>
 #include <span>
@@ -262,8 +263,28 @@ class ResidentPaths : public ::testing::TestWithParam<Path> {
 #endif
 };
 
-INSTANTIATE_TEST_SUITE_P(, ResidentPaths, ::testing::ValuesIn(kPaths),
-                         [](const auto& path) { return std::string(path.param.name); });
+/// Those that claim all of their memory before they touch any.
+class PathsAtOnce : public ResidentPaths {};
+/// Those that map their memory themselves.
+class PathsThatMap : public ResidentPaths {};
+
+[[nodiscard]] std::vector<Path> paths_with(bool (*has)(const Path&)) {
+  std::vector<Path> paths;
+  std::ranges::copy_if(kPaths, std::back_inserter(paths), has);
+  return paths;
+}
+
+std::string name_of(const ::testing::TestParamInfo<Path>& path) { return path.param.name; }
+
+INSTANTIATE_TEST_SUITE_P(, ResidentPaths, ::testing::ValuesIn(kPaths), name_of);
+INSTANTIATE_TEST_SUITE_P(, PathsAtOnce, ::testing::ValuesIn(paths_with([](const Path& path) {
+                           return !path.grows_used;
+                         })),
+                         name_of);
+INSTANTIATE_TEST_SUITE_P(, PathsThatMap, ::testing::ValuesIn(paths_with([](const Path& path) {
+                           return path.maps;
+                         })),
+                         name_of);
 
 TEST_P(ResidentPaths, InAGroupAreRefusedInsteadOfKilled) {
   const MemoryCgroup group(kLimit);
@@ -278,8 +299,7 @@ TEST_P(ResidentPaths, InAGroupAreRefusedInsteadOfKilled) {
 }
 
 // Also where this process may not create a group. Here, the group's usage does not grow.
-TEST_P(ResidentPaths, InAGroupOfVersion2AreRefused) {
-  if (GetParam().grows_used) GTEST_SKIP() << "the usage of this group would have to grow";
+TEST_P(PathsAtOnce, InAGroupOfVersion2AreRefused) {
   const TempFolder host;
   host.write("proc/meminfo", "MemTotal: 8388608 kB\nMemAvailable: 8388608 kB\n");
   host.write("proc/self/cgroup", "0::/a/b\n");
@@ -317,8 +337,7 @@ TEST_P(ResidentPaths, OfTwoThreadsAreRefusedInsteadOfKilled) {
   }
 }
 
-TEST_P(ResidentPaths, BeyondTheAddressesOfAProcessAreRefused) {
-  if (!GetParam().maps) GTEST_SKIP() << "the caller maps this memory";
+TEST_P(PathsThatMap, BeyondTheAddressesOfAProcessAreRefused) {
   in_child([] {
     limit(RLIMIT_AS, kLimit, "VmSize:");
     EXPECT_EQ(refusal_of(GetParam(), kTooMuch), "RLIMIT_AS");

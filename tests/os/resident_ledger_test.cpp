@@ -5,6 +5,7 @@
 
 #include <array>
 #include <atomic>
+#include <barrier>
 #include <cstddef>
 #include <optional>
 #include <thread>
@@ -48,17 +49,17 @@ TEST(ResidentLedger, CountsThePagesOfAClaim) {
   const os::Mapped mapped = os::reserve(3_MiB);
   ASSERT_EQ(mapped.error, 0);
   for (Ledger::Claim& claim : claims) {
-    EXPECT_FALSE(claim.grow({mapped.at, 1_MiB}, os::PageSource::new_pages, 1_MiB));
+    EXPECT_FALSE(claim.add_pages({mapped.at, 1_MiB}, os::PageSource::new_pages, 1_MiB));
   }
-  EXPECT_FALSE(claims[1].grow({mapped.at, 3_MiB}, os::PageSource::new_pages, 2_MiB));
+  EXPECT_FALSE(claims[1].add_pages({mapped.at + 1_MiB, 2_MiB}, os::PageSource::new_pages, 2_MiB));
   EXPECT_EQ(Ledger::claimed(), before + 5_MiB);
   EXPECT_TRUE(Ledger::covers({mapped.at + 1_MiB, 2_MiB}));
   EXPECT_FALSE(Ledger::covers({mapped.at + 1_MiB, 2_MiB + 1}));
-  claims[1].shrink(2_MiB);
+  claims[1].shrink_to(mapped.at + 2_MiB);
   EXPECT_EQ(Ledger::claimed(), before + 4_MiB);
   for (const std::size_t which : {1U, 0U, 2U}) claims[which].release();
   EXPECT_EQ(Ledger::claimed(), before);
-  EXPECT_TRUE(claims[1].empty());
+  EXPECT_FALSE(claims[1].has_pages());
   EXPECT_EQ(os::unmap(mapped.at, 3_MiB), 0);
 }
 
@@ -83,7 +84,7 @@ TEST_F(LedgerInGroup, RefusesWhatIsClaimedElsewhere) {
     EXPECT_EQ(refused->limit, group_.limit());
     EXPECT_LE(refused->available, 24_MiB);
     EXPECT_GE(refused->available, 8_MiB);
-    EXPECT_TRUE(second.empty());
+    EXPECT_EQ(Ledger::claimed(), 40_MiB);
     first.reduce(0);
     EXPECT_FALSE(second.add(40_MiB));
   });
@@ -94,7 +95,7 @@ TEST_F(LedgerInGroup, CountsPagesThatAreThereOnlyOnce) {
     const os::Mapped mapped = os::reserve(40_MiB);
     ASSERT_EQ(os::allow_write(mapped.at, 40_MiB), 0);
     Ledger::Claim claim;
-    EXPECT_FALSE(claim.grow({mapped.at, 40_MiB}, os::PageSource::new_pages, 40_MiB));
+    EXPECT_FALSE(claim.add_pages({mapped.at, 40_MiB}, os::PageSource::new_pages, 40_MiB));
     ASSERT_EQ(os::populate(mapped.at, 40_MiB, os::Access::write), 0);
     Ledger::Claim second;
     EXPECT_FALSE(second.add(12_MiB));
@@ -108,18 +109,15 @@ TEST_F(LedgerInGroup, AnArrivalWaitsForOthersNearTheLimit) {
     Ledger::Arrival first;
     EXPECT_FALSE(first.begin(40_MiB));
     Ledger::Arrival second;
-    std::optional<os::Budget> refused;
-    EXPECT_TRUE(second.try_begin(1_MiB, refused));
-    EXPECT_FALSE(refused);
+    EXPECT_FALSE(second.begin(1_MiB));
     second.end();
-    EXPECT_FALSE(second.try_begin(40_MiB, refused));
-    EXPECT_FALSE(refused);
-    EXPECT_TRUE(second.try_begin(2 * kLimit, refused));
+    const std::optional<os::Budget> refused = second.begin(2 * kLimit);
     ASSERT_TRUE(refused);
     EXPECT_EQ(refused->limit, group_.limit());
     std::atomic<bool> began{false};
     std::jthread waits([&] {
-      EXPECT_FALSE(second.begin(40_MiB));
+      while (second.begin(40_MiB)) {
+      }  // it gives up after a second
       began = true;
     });
     EXPECT_FALSE(began);
@@ -144,6 +142,45 @@ TEST_F(LedgerInGroup, StepsAreSmallNearTheLimit) {
     EXPECT_GE(near, 64_KiB);
     EXPECT_EQ(near % 64_KiB, 0U);
   });
+}
+
+// What a block has committed goes on, and what a call of another thread has claimed does not: its
+// stack may be used for a new thread.
+TEST(ResidentLedger, KeepsTheClaimsOnMemoryInAForkedChild) {
+  const os::Mapped mapped = os::reserve(5_MiB);
+  ASSERT_EQ(mapped.error, 0);
+  const auto add_to = [&](Ledger::Claim& claim, std::size_t mib) {
+    EXPECT_FALSE(claim.add_pages({mapped.at, mib << 20}, os::PageSource::new_pages, mib << 20));
+  };
+  Ledger::Claim of_block;
+  add_to(of_block, 1);
+  Ledger::Claim renewed;
+  renewed.renew_on_fork();
+  add_to(renewed, 2);
+  renewed.reduce(0);
+  Ledger::Claim of_job;
+  EXPECT_FALSE(of_job.add(4_MiB));
+  Ledger::Claim of_this_call;
+  of_this_call.end_with_call();
+  add_to(of_this_call, 3);
+  std::barrier forked(2);
+  std::jthread other([&] {
+    Ledger::Claim of_other_call;
+    of_other_call.end_with_call();
+    add_to(of_other_call, 5);
+    forked.arrive_and_wait();
+    forked.arrive_and_wait();
+  });
+  forked.arrive_and_wait();
+  in_child([&] {
+    EXPECT_EQ(Ledger::claimed(), 6_MiB);
+    of_job.release();
+    EXPECT_EQ(Ledger::claimed(), 6_MiB);
+    of_block.release();
+    EXPECT_EQ(Ledger::claimed(), 5_MiB);
+  });
+  forked.arrive_and_wait();
+  EXPECT_EQ(os::unmap(mapped.at, 5_MiB), 0);
 }
 
 // The child may be forked while another thread is changing the ledger or has an arrival under way.

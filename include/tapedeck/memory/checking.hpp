@@ -5,10 +5,10 @@
 /// With AddressSanitizer, or with Valgrind in a build with `TAPEDECK_VALGRIND`, memory of a tape is
 /// poisoned from its commit on, except while it is taken, so a use after `clear_pass()` or behind
 /// the last take fails at the offending line. With `TAPEDECK_RED_ZONES`, each take is followed by a
-/// line that stays poisoned, so that an overrun into the next take fails as well; a tape must then
-/// have a line more for each take. ThreadSanitizer
-/// reports two threads that write to a tape without a happens-before between them. A build with
-/// `TAPEDECK_OWNER_CHECK` aborts at the first write by a second thread.
+/// line that stays poisoned, so that an overrun into the next take fails as well; a tape then needs
+/// one more line for each take. ThreadSanitizer reports two threads that write to a tape without a
+/// happens-before between them. A build with `TAPEDECK_OWNER_CHECK` aborts at the first write by a
+/// second thread.
 #pragma once
 
 #include <atomic>
