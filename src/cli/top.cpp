@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <chrono>
+#include <cstdint>
 #include <cstdio>
 #include <cstdlib>
 #include <iterator>
@@ -230,7 +231,7 @@ class Screen {
   }
 
   // Returns false if the terminal is gone.
-  bool draw(const Watch& watch) {
+  [[nodiscard]] bool draw(const Watch& watch) {
     drawn_ = os::window_size(kOutput);
     std::string frame(kHome);
     for (const auto& [text, heading] : lines_in_window(watch.looks(), watch.missing(), drawn_)) {
@@ -257,25 +258,32 @@ class Screen {
   os::KeyByKey key_by_key_;
 };
 
-// Redraws after a resize. Returns false to quit.
-bool wait_for_next_frame(Screen& screen, const Watch& watch, const std::atomic<bool>& stop) {
+enum class Next : std::uint8_t { frame, quit, interrupted };
+
+// Redraws after a resize. A terminal that is gone is an interrupt, whether its signal or the end of
+// its input arrives first.
+Next wait_for_next_frame(Screen& screen, const Watch& watch, const std::atomic<bool>& stop) {
   const auto next = Clock::now() + kBetweenFrames;
   while (Clock::now() < next && !stop) {
     const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(next - Clock::now());
     const os::Key key = screen.wait(std::clamp(static_cast<int>(left.count()), 0, kMostWait));
-    if (key.waited == os::Waited::hung_up || key.key == 'q') return false;
-    if (screen.resized() && !screen.draw(watch)) return false;
+    if (key.waited == os::Waited::hung_up) return Next::interrupted;
+    if (key.key == 'q') return Next::quit;
+    if (screen.resized() && !screen.draw(watch)) return Next::interrupted;
   }
-  return !stop;
+  return stop ? Next::interrupted : Next::frame;
 }
 
 int watch_on_screen(Watch& watch) {
   const std::atomic<bool>& stop = note_interrupts();
   Screen screen;
-  while (screen.draw(watch) && wait_for_next_frame(screen, watch, stop)) {
+  while (screen.draw(watch)) {
+    const Next next = wait_for_next_frame(screen, watch, stop);
+    if (next == Next::quit) return 0;
+    if (next == Next::interrupted) break;
     watch.look_again();
   }
-  return stop ? kInterrupted : 0;
+  return kInterrupted;
 }
 
 int watch_in_lines(Watch& watch) {
