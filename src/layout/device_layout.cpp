@@ -51,7 +51,8 @@ DeviceLayout::DeviceLayout(Device& device, Plan plan, DeviceLayoutOptions option
             .growth_step = options.growth_step,
             .history_budget = options.history_budget,
             .extra = options.extra,
-            .wipe = options.wipe_on_clear}) {
+            .wipe = options.wipe_on_clear,
+            .ahead = options.ahead}) {
   if (options.frames == 0 || options.frames > kMostFrames) {
     throw InvalidArgument({.argument = "DeviceLayoutOptions::frames",
                            .value = options.frames,
@@ -74,18 +75,13 @@ DeviceLayout::DeviceLayout(Device& device, Plan plan, DeviceLayoutOptions option
   }
   scratch_ = FrameRing<DeviceTape>(device, std::move(frames));
   make_histories(named("history"));
-  ahead_ = options.ahead;
-  if (ahead_ == 0) return;
-  thread_ = std::make_unique<internal::LayoutThread>(
-      talks(), [this](std::size_t talk) { grow_ahead(*talks_[talk]); });
+  start_growing_ahead();
 }
 
-// In a forked child there is no thread to join.
 DeviceLayout::~DeviceLayout() {
   if (options_.wipe) {
     static_cast<void>(internal::succeeds([this] { wipe_scratch(nullptr); }));
   }
-  if (thread_ != nullptr && !thread_->is_here()) static_cast<void>(thread_.release());
 }
 
 void DeviceLayout::clear_talk(std::size_t talk) {

@@ -49,6 +49,9 @@ void require_no_option_of_plans(const LayoutOptions& options) {
         std::pair("LayoutOptions::extra",
                   extra.weights != 0 || extra.scratch != 0 || extra.history != 0),
         std::pair("LayoutOptions::history_budget", options.history_budget != 0),
+        std::pair("LayoutOptions::ahead", options.ahead != 0),
+        std::pair("LayoutOptions::resident_growth", options.resident_growth),
+        std::pair("LayoutOptions::guard_unprepared", options.guard_unprepared),
         std::pair("LayoutOptions::loaded_weights", options.loaded_weights != nullptr),
         std::pair("LayoutOptions::gpus", !options.gpus.empty())}) {
     if (!is_set) continue;
@@ -92,7 +95,10 @@ Layout::Layout(Plan plan, LayoutOptions options, std::unique_ptr<OwnedWeights> o
             .growth_step = options.growth_step,
             .history_budget = options.history_budget,
             .extra = options.extra,
-            .wipe = options.history.wipe_on_clear}),
+            .wipe = options.history.wipe_on_clear,
+            .guard_unprepared = options.guard_unprepared,
+            .resident_growth = options.resident_growth,
+            .ahead = options.ahead}),
       owned_(std::move(owned)) {
   if (options.talks != 1 && options.talks != plan_.talks) {
     throw InvalidArgument(
@@ -107,6 +113,7 @@ Layout::Layout(Plan plan, LayoutOptions options, std::unique_ptr<OwnedWeights> o
   scratch_ = make_tape(plan_.scratch, std::move(options.scratch));
   make_histories(options.history);
   make_gpus(std::move(options.gpus));
+  start_growing_ahead();
 }
 
 void Layout::make_gpus(std::vector<LayoutGpu> gpus) {

@@ -12,9 +12,12 @@
 #include <utility>
 
 #include "base/amounts.hpp"
+#include "layout/history_mapping.hpp"
 #include "layout/layout_thread.hpp"
 #include "layout/stat_walk.hpp"
 #include "layout/talk_core.hpp"
+#include "layout/talk_pages.hpp"
+#include "layout/talk_region.hpp"
 #include "tapedeck/base/abi.hpp"
 #include "tapedeck/base/bytes.hpp"
 #include "tapedeck/base/checked.hpp"
@@ -56,20 +59,34 @@ Side<Memory>::Side(const typename Memory::Where& where, Plan plan, const SideOpt
   if (options_.history_budget == 0) options_.history_budget = kNoBudget;
 }
 
+// In a forked child there is no thread to join.
 template <class Memory>
-Side<Memory>::~Side() = default;
+Side<Memory>::~Side() {
+  if (thread_ != nullptr && !thread_->is_here()) static_cast<void>(thread_.release());
+}
+
+template <class Memory>
+void Side<Memory>::start_growing_ahead() {
+  if (options_.ahead == 0) return;
+  thread_ = std::make_unique<LayoutThread>(talks(),
+                                           [this](std::size_t talk) { grow_ahead(*talks_[talk]); });
+}
+
+template <class Memory>
+void Side<Memory>::require_alignment(const TapePlan& plan, const std::string& tape) const {
+  if (plan.alignment() <= memory_.widest_alignment()) return;
+  throw InvalidArgument({.argument = "Region::alignment",
+                         .value = plan.alignment(),
+                         .limit = memory_.widest_alignment()},
+                        "tape " + tape + " has a region aligned to " + to_iec(plan.alignment()) +
+                            ", but its pages are only aligned to " +
+                            to_iec(memory_.widest_alignment()));
+}
 
 template <class Memory>
 auto Side<Memory>::make_tape(const TapePlan& plan, typename Memory::TapeOptions options)
     -> AnyTape {
-  if (plan.alignment() > memory_.widest_alignment()) {
-    throw InvalidArgument({.argument = "Region::alignment",
-                           .value = plan.alignment(),
-                           .limit = memory_.widest_alignment()},
-                          "tape " + options.name + " has a region aligned to " +
-                              to_iec(plan.alignment()) + ", but its pages are only aligned to " +
-                              to_iec(memory_.widest_alignment()));
-  }
+  require_alignment(plan, options.name);
   const bool at_once = options_.commit == Commit::at_creation ||
                        (options_.commit == Commit::with_talks && plan.kind() != TapeKind::history);
   // If the planned part is only reserved, the part above it must begin on its own page.
@@ -107,24 +124,19 @@ void Side<Memory>::make_histories(const typename Memory::TapeOptions& options) {
                         "use Commit::with_talks, plan fewer or shorter talks");
     }
   }
+  regions_ = std::make_unique<TalkRegions>(plan);
   histories_.reserve(plan_.talks);
   closed_.reserve(plan_.talks);
-  reserved_.reserve(reserved_.size() + plan_.talks);  // talks keep pointers to the elements
-  bool overcommit = false;
-  if constexpr (Memory::kWritable) overcommit = options.block.overcommit;
+  map_histories(options);
+  if (history_mapping_ == nullptr) reserved_.reserve(reserved_.size() + plan_.talks);
   for (std::size_t index = 0; index < plan_.talks; ++index) {
-    const std::size_t reservations = reserved_.size();
-    AnyTape& tape = histories_.emplace_back(make_tape(plan, options));
-    const bool in_parts = reserved_.size() != reservations;
-    Core& talk = *talks_.emplace_back(std::make_unique<Core>(
-        index, tape,
-        typename Core::Setup{.plan = &plan,
-                             .reserved = in_parts ? &reserved_.back() : nullptr,
-                             .step = options_.growth_step,
-                             .page = memory_.page_bytes(),
-                             .wipe = options_.wipe,
-                             .overcommit = overcommit,
-                             .memory = &memory_}));
+    typename Core::Setup setup = {.regions = regions_.get(),
+                                  .pages = make_history(options),
+                                  .step = options_.growth_step,
+                                  .wipe = options_.wipe,
+                                  .memory = &memory_};
+    AnyTape& tape = histories_.back();
+    Core& talk = *talks_.emplace_back(std::make_unique<Core>(index, tape, std::move(setup)));
     if (options_.commit != Commit::with_talks) continue;
     if (const std::size_t bytes = talk.missing(0); bytes > budget_left()) {
       throw_over_budget("what talk " + std::to_string(index) + " holds without tokens", bytes,
@@ -132,6 +144,51 @@ void Side<Memory>::make_histories(const typename Memory::TapeOptions& options) {
     }
     charged_ += talk.grow_to(0);
   }
+}
+
+// All histories of the host share one mapping, unless a tape has room for takes above the plan,
+// which is committed by the tape.
+template <class Memory>
+void Side<Memory>::map_histories([[maybe_unused]] const typename Memory::TapeOptions& options) {
+  if constexpr (Memory::kWritable) {
+    const bool grows = options_.commit != Commit::at_creation && options_.extra.history == 0;
+    if (!grows || options_.guard_unprepared) return;
+    require_alignment(plan_.history, options.name);
+    history_mapping_ = HistoryMapping::create({.plan = plan_.history,
+                                               .talks = plan_.talks,
+                                               .options = options,
+                                               .resident = options_.resident_growth},
+                                              growth_refusal_);
+  }
+}
+
+// Adds the tape of the next talk. Returns its pages, or nullptr if all of them are committed.
+template <class Memory>
+std::unique_ptr<TalkPages> Side<Memory>::make_history(const typename Memory::TapeOptions& options) {
+  const std::size_t index = histories_.size();
+  if constexpr (Memory::kWritable) {
+    if (history_mapping_ != nullptr) {
+      typename Memory::TapeOptions rest = options;
+      rest.block = {};
+      histories_.push_back(AnyTape::behind({history_mapping_->at(index), plan_.history.bytes()},
+                                           typename Memory::Block(), std::move(rest)));
+      return history_mapping_->pages_of(index, *regions_);
+    }
+  }
+  const std::size_t reservations = reserved_.size();
+  histories_.push_back(make_tape(plan_.history, options));
+  if (reserved_.size() == reservations) return nullptr;
+  using Parts = PagesOfParts<Memory>;
+  typename Parts::Setup setup = {.reserved = reserved_.back(),
+                                 .regions = *regions_,
+                                 .page = memory_.page_bytes(),
+                                 .name = histories_.back().name(),
+                                 .growth_refusal = growth_refusal_};
+  if constexpr (Memory::kWritable) {
+    setup.overcommit = options.block.overcommit;
+    setup.resident = options_.resident_growth;
+  }
+  return std::make_unique<Parts>(std::move(setup));
 }
 
 template <class Memory>

@@ -4,21 +4,18 @@
 #pragma once
 
 #include <algorithm>
-#include <array>
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
-#include <limits>
-#include <optional>
+#include <memory>
 #include <utility>
-#include <vector>
 
 #include "base/on_failure.hpp"
+#include "layout/talk_pages.hpp"
 #include "layout/talk_region.hpp"
 #include "layout/talk_wiper.hpp"
 #include "memory/tape_parts.hpp"
 #include "memory/warm_pages.hpp"
-#include "os/resident_ledger.hpp"
 #include "tapedeck/base/abi.hpp"
 #include "tapedeck/base/checked.hpp"
 #include "tapedeck/layout/side.hpp"
@@ -31,34 +28,30 @@ template <class Memory>
 class TalkCore : public TalkHead {
  public:
   using Tape = typename Memory::Tape;
-  using Block = typename Memory::Block;
 
   struct Setup {
-    const TapePlan* plan = nullptr;  ///< nullptr: the talk does not count tokens.
-    Block* reserved = nullptr;       ///< Is split into a part per region; nullptr: all committed.
-    std::uint64_t step = 1;          ///< Tokens that are committed in one step.
-    std::size_t page = 1;            ///< Parts are committed in multiples of this many bytes.
-    bool wipe = false;               ///< Whether to zero memory that is given back.
-    bool overcommit = false;         ///< As `BlockOptions::overcommit`.
-    Memory* memory = nullptr;        ///< Zeroes memory of a device.
+    const TalkRegions* regions = nullptr;  ///< nullptr: the talk does not count tokens.
+    std::unique_ptr<TalkPages> pages{};    ///< nullptr: all pages are committed.
+    std::uint64_t step = 1;                ///< Tokens that are committed in one step.
+    bool wipe = false;                     ///< Whether to zero memory that is given back.
+    Memory* memory = nullptr;              ///< Zeroes memory of a device.
   };
 
-  /// The tape and `setup.reserved` must outlive the talk.
-  TalkCore(std::size_t number, Tape& tape, const Setup& setup)
-      : TalkHead(number), tape_(tape), setup_(setup) {
-    if (setup_.plan == nullptr) {
-      capacity_ = 0;
-      return;
-    }
+  /// The tape and `setup.regions` must outlive the talk.
+  TalkCore(std::size_t number, Tape& tape, Setup setup)
+      : TalkHead(number), tape_(tape), setup_(std::move(setup)) {
+    if (!counts_tokens()) return;
     planned_ = tape.floor();
-    for (const Region& region : setup_.plan->regions()) add_region(region);
-    has_fixed_ = setup_.reserved == nullptr;
+    capacity_ = regions().capacity();
+    has_fixed_ = setup_.pages == nullptr;
     if (has_fixed_) note_prepared(capacity_);
   }
 
   // Another owner may get the addresses next, and from a device also the bytes.
   ~TalkCore() {
-    if constexpr (kPoisons) regions_.unpoison(0, prepared.load(std::memory_order_relaxed));
+    if constexpr (kPoisons) {
+      regions().unpoison(at(), 0, prepared.load(std::memory_order_relaxed));
+    }
     if constexpr (!Memory::kWritable) {
       if (setup_.wipe) static_cast<void>(succeeds([this] { wipe_at_the_end(); }));
     }
@@ -70,7 +63,7 @@ class TalkCore : public TalkHead {
     return generation.load(std::memory_order_relaxed) % 2 == 0;
   }
   /// False in a layout made from sizes.
-  [[nodiscard]] bool counts_tokens() const noexcept { return setup_.plan != nullptr; }
+  [[nodiscard]] bool counts_tokens() const noexcept { return setup_.regions != nullptr; }
   /// The most tokens ever held.
   [[nodiscard]] std::uint64_t most_ever() const noexcept {
     return std::max(most.load(std::memory_order_relaxed),
@@ -88,7 +81,7 @@ class TalkCore : public TalkHead {
 
   [[noreturn]] void throw_no_room(std::uint64_t more) const {
     const std::uint64_t now = held();
-    if (setup_.plan == nullptr) {
+    if (!counts_tokens()) {
       throw WrongState("layout", ObjectState::empty,
                        "a layout made from sizes does not count tokens", "make it from a plan");
     }
@@ -110,41 +103,28 @@ class TalkCore : public TalkHead {
 
   /// Bytes of pages still missing to hold the first `wanted` tokens.
   [[nodiscard]] std::size_t missing(std::uint64_t wanted) const noexcept {
-    return regions_.missing(wanted, setup_.page);
+    return setup_.pages == nullptr ? 0 : setup_.pages->missing(wanted);
   }
   /// Commits memory for the talk's first `wanted` tokens and for the regions that do not grow.
   /// Returns the number of bytes committed. On an error, nothing is changed.
   /// @pre `wanted` is at most the capacity.
   std::size_t grow_to(std::uint64_t wanted) {
-    const std::uint64_t before = prepared.load(std::memory_order_relaxed);
-    if (wanted <= before && has_fixed_) return 0;
-    require_room(missing(wanted));
-    const std::size_t bytes = pages();
-    OnFailure undo([&] {
-      for (TalkRegion<Block>& region : regions_) {
-        if (region.is_part()) region.part.decommit(has_fixed_ ? region.needs(before) : 0);
-      }
-    });
-    for (TalkRegion<Block>& region : regions_) {
-      if (region.is_part()) region.part.commit(region.needs(wanted));
-    }
-    undo.completed();
+    if (wanted <= prepared.load(std::memory_order_relaxed) && has_fixed_) return 0;
+    const std::size_t before = pages();
+    setup_.pages->grow_to(wanted);
     has_fixed_ = true;
     note_prepared(wanted);
     note_committed(wanted != 0);
     note_unmet();
-    return pages() - bytes;
+    return pages() - before;
   }
 
   /// Decommits the memory beyond the tokens held. Returns the number of bytes decommitted.
   /// @pre No work on a device still uses that memory, except a wipe.
   std::size_t decommit() {
-    if (setup_.reserved == nullptr) return 0;
+    if (setup_.pages == nullptr) return 0;
     wiper_.finish();
-    std::size_t bytes = 0;
-    for (TalkRegion<Block>& region : regions_) {
-      if (region.grows() && region.is_part()) bytes += region.part.decommit(region.needs(held()));
-    }
+    const std::size_t bytes = setup_.pages->shrink_to(held());
     asked_.store(0, std::memory_order_relaxed);
     note_prepared(held());
     note_committed(false);
@@ -152,10 +132,12 @@ class TalkCore : public TalkHead {
   }
 
   /// Bytes of pages committed for the talk's regions.
-  [[nodiscard]] std::size_t pages() const noexcept { return regions_.pages(); }
+  [[nodiscard]] std::size_t pages() const noexcept {
+    return setup_.pages == nullptr ? 0 : setup_.pages->committed();
+  }
   /// Notes that the rows from `first` on may be accessed.
   void note_rows(std::uint64_t first) noexcept {
-    if constexpr (kPoisons) regions_.unpoison(first, held());
+    if constexpr (kPoisons) regions().unpoison(at(), first, held());
   }
 
   /// Keeps the first `kept` tokens and removes the others. @pre `kept` is at most the tokens held.
@@ -234,16 +216,7 @@ class TalkCore : public TalkHead {
               .limit = budget->limit};
     }
     WarmResult sum = tape_.warm(options);
-    for (TalkRegion<Block>& region : regions_) {
-      if (!sum) break;
-      if (region.part.committed() == 0) continue;
-      WarmResult one = region.part.warm(0, region.part.committed(), options);
-      one.asked += sum.asked;
-      one.warmed += sum.warmed;
-      one.present =
-          one.present && sum.present ? std::optional(*one.present + *sum.present) : std::nullopt;
-      sum = std::move(one);
-    }
+    if (sum && setup_.pages != nullptr) add_result(sum, setup_.pages->warm(options));
     note_unmet();
     return sum;
   }
@@ -255,9 +228,9 @@ class TalkCore : public TalkHead {
                      .capacity = capacity_,
                      .open = is_open(),
                      .history = tape_.stat()};
-    stat.history.used += regions_.filled(now) - planned_;
+    stat.history.used += regions().filled(now) - planned_;
     // `advance` stores the tokens first and `most` after them, and may be between the two.
-    stat.history.peak += regions_.filled(std::max(most_ever(), now)) - planned_;
+    stat.history.peak += regions().filled(std::max(most_ever(), now)) - planned_;
     stat.history.refused += refused_.load(std::memory_order_relaxed);
     return stat;
   }
@@ -265,7 +238,7 @@ class TalkCore : public TalkHead {
   /// See `Side::restart_history_peaks`.
   std::uint64_t restart_peak() noexcept {
     const std::uint64_t bytes =
-        tape_.recent_peak() - planned_ + regions_.filled(most.load(std::memory_order_relaxed));
+        tape_.recent_peak() - planned_ + regions().filled(most.load(std::memory_order_relaxed));
     tape_.restart_peak();
     former_most_.store(most_ever(), std::memory_order_relaxed);
     most.store(held(), std::memory_order_relaxed);
@@ -273,35 +246,13 @@ class TalkCore : public TalkHead {
   }
 
  private:
-  // A talk that cannot fit commits none of its regions, and the error has their sum.
-  void require_room([[maybe_unused]] std::size_t bytes) const {
-    if constexpr (Memory::kWritable) {
-      if (setup_.overcommit) return;
-      os::ResidentLedger::Claim whole;
-      os::require_room(whole.add(bytes), bytes, "committing tape " + tape_.name(),
-                       "free some memory, or plan for less");
-    }
-  }
-
   static constexpr bool kPoisons = Memory::kWritable && checking::kListening;
 
-  void add_region(const Region& region) {
-    if (region.bytes == 0) return;
-    Block part;
-    // On a device, a part is whole pages, because the plan has aligned each region to a page.
-    if (setup_.reserved != nullptr) {
-      part = setup_.reserved->part(
-          region.offset, Memory::kWritable ? region.bytes : round_up(region.bytes, setup_.page));
-    }
-    regions_.add({.at = tape_.data() + region.offset,
-                  .bytes = region.bytes,
-                  .growth = region.growth,
-                  .part = std::move(part)});
-    // The cache of a full context limits the talk. The cache of a window is a ring and does not.
-    if (region.growth.bytes_per_token != 0 && region.role == RegionRole::kv) {
-      capacity_ = std::min(capacity_, region.growth.capacity);
-    }
+  [[nodiscard]] const TalkRegions& regions() const noexcept {
+    static const TalkRegions none;
+    return counts_tokens() ? *setup_.regions : none;
   }
+  [[nodiscard]] std::uintptr_t at() const noexcept { return address_of(tape_.data()); }
 
   [[nodiscard]] std::uint64_t held() const noexcept {
     return tokens.load(std::memory_order_relaxed);
@@ -312,47 +263,39 @@ class TalkCore : public TalkHead {
   void note_prepared(std::uint64_t room) noexcept {
     if constexpr (kPoisons) {
       const std::uint64_t before = prepared.load(std::memory_order_relaxed);
-      if (room > before) regions_.poison(before, room);
-      if (room < before) regions_.unpoison(room, before);
+      if (room > before) regions().poison(at(), before, room);
+      if (room < before) regions().unpoison(at(), room, before);
     }
     prepared.store(room, std::memory_order_release);
   }
   void note_committed(bool grew) noexcept {
-    if (tape_.total() == 0) return;
-    std::size_t bytes = 0;
-    for (const TalkRegion<Block>& region : regions_)
-      bytes += std::min(region.part.committed(), region.bytes);
-    tape_.note_planned(bytes, grew);
+    if (tape_.total() != 0) tape_.note_planned(setup_.pages->committed_in_regions(), grew);
   }
   void note_unmet() noexcept {
     if constexpr (Memory::kWritable) {
-      if (setup_.reserved == nullptr) return;
-      std::array<std::int32_t, kWishes> errors{};
-      for (const TalkRegion<Block>& region : regions_) {
-        for (const Unmet& one : region.part.unmet()) {
-          errors[static_cast<std::size_t>(one.wish)] = one.error;
-        }
-      }
+      if (setup_.pages == nullptr) return;
+      WishErrors errors{};
+      setup_.pages->note_unmet(errors);
       tape_.note_unmet(errors);
     }
   }
 
   void overwrite_rows(std::uint64_t first, std::uint64_t end) noexcept {
-    regions_.each_row_range(first, end, [this](std::uintptr_t from, std::uintptr_t to) {
+    regions().each_row_range(at(), first, end, [this](std::uintptr_t from, std::uintptr_t to) {
       if (setup_.wipe || kFillOnGiveBack) overwrite(from, to, setup_.wipe ? 0 : kGivenBack);
       checking::poison(from, to - from);
     });
   }
   void wipe_fixed() noexcept(Memory::kWritable) {
-    for (const TalkRegion<Block>& region : regions_) {
-      const bool usable = !region.is_part() || region.part.committed() != 0;
-      if (!region.grows() && usable) wiper_.zero(address_of(region.at), region.bytes);
+    if (!has_fixed_) return;
+    for (const TalkRegion& region : regions()) {
+      if (!region.grows()) wiper_.zero(at() + region.offset, region.bytes);
     }
   }
 
   // On a device, the wipe runs later, behind the talk's own work.
   void wipe_rows(std::uint64_t first) {
-    regions_.each_row_range(first, held(), [this](std::uintptr_t from, std::uintptr_t to) {
+    regions().each_row_range(at(), first, held(), [this](std::uintptr_t from, std::uintptr_t to) {
       wiper_.zero(from, to - from);
     });
   }
@@ -369,10 +312,9 @@ class TalkCore : public TalkHead {
 
   Tape& tape_;
   Setup setup_;
-  TalkRegions<Block> regions_;
   TalkWiper<Memory> wiper_{setup_.memory};
   std::uint64_t planned_ = 0;  // bytes below the floor
-  std::uint64_t capacity_ = std::numeric_limits<std::uint64_t>::max();
+  std::uint64_t capacity_ = 0;
   bool has_fixed_ = false;                     // whether regions that do not grow are committed
   std::atomic<std::uint64_t> former_most_{0};  // before the last restart_peak()
   std::atomic<std::uint64_t> refused_{0};

@@ -80,7 +80,8 @@ void BasicTalk<Memory>::prepare(std::uint64_t tokens) {
     }
   }
   refused.completed();
-  if (side_->thread_ != nullptr && talk.asks_for(side_->ahead_)) side_->thread_->ask(talk.index);
+  if (side_->thread_ != nullptr && talk.asks_for(side_->options_.ahead))
+    side_->thread_->ask(talk.index);
 }
 
 template <class Memory>

@@ -71,8 +71,8 @@ constexpr const char* kDoesNothing = "the kernel reports success and does nothin
 }  // namespace
 
 const char* to_string(Wish wish) noexcept {
-  constexpr std::array names = {"huge pages", "lock", "kept out of core dumps", "fork policy",
-                                "NUMA placement"};
+  constexpr std::array names = {"huge pages",  "lock",           "kept out of core dumps",
+                                "fork policy", "NUMA placement", "growth without system calls"};
   static_assert(names.size() == kWishes);
   return names[static_cast<std::size_t>(wish)];
 }

@@ -12,6 +12,7 @@
 #include "os/pages.hpp"
 #include "os/resident_ledger.hpp"
 #include "tapedeck/base/checked.hpp"
+#include "tapedeck/base/error.hpp"
 
 namespace tapedeck::internal {
 namespace {
@@ -170,6 +171,31 @@ PagesEnd populate_pages(std::span<std::byte> pages) {
   return bring_in_pages(warming, pages, [](std::span<std::byte> step) {
     return os::fault_in(step.data(), step.size(), os::Access::write);
   });
+}
+
+PagesEnd populate_pages(std::span<const std::span<std::byte>> ranges) {
+  std::size_t bytes = 0;
+  for (const std::span<std::byte> range : ranges) bytes += range.size();
+  if (os::ResidentLedger::step_of(bytes) == bytes) {
+    os::ResidentLedger::Arrival arrival;
+    if (!arrival.begin(bytes)) {
+      os::AdviceForMany populate(os::Advice::populate_write);
+      for (const std::span<std::byte> range : ranges) populate.add(range.data(), range.size());
+      if (populate.finish() == 0) return {};
+    }
+  }
+  // In smaller steps, or by the way that the kernel has.
+  for (const std::span<std::byte> range : ranges) {
+    const PagesEnd end = populate_pages(range);
+    if (end.error != 0) return end;
+  }
+  return {};
+}
+
+void require_populated(const PagesEnd& end, std::size_t bytes, const std::string& purpose) {
+  os::require_room(end.refused, bytes, purpose, "free some memory, or plan for less");
+  if (end.error == 0) return;
+  throw SystemError({.call = "madvise", .number = end.error, .bytes = bytes, .object = purpose});
 }
 
 PagesEnd lock_pages(const PagesToWarm& what) {

@@ -7,6 +7,7 @@
 #include <cstddef>
 #include <optional>
 #include <span>
+#include <string>
 
 #include "os/limits.hpp"
 #include "os/resident_ledger.hpp"
@@ -38,6 +39,11 @@ struct PagesEnd {
 
 /// Makes new pages that are claimed resident, in steps that the budget allows.
 [[nodiscard]] PagesEnd populate_pages(std::span<std::byte> pages);
+/// Makes several ranges of such pages resident: by one system call, if the budget allows all of
+/// them at once and the kernel has it.
+[[nodiscard]] PagesEnd populate_pages(std::span<const std::span<std::byte>> ranges);
+/// @throws OutOfMemory over the budget, SystemError for other errors.
+void require_populated(const PagesEnd& end, std::size_t bytes, const std::string& purpose);
 
 /// Locks pages in RAM, which makes all of them resident, in steps that the budget allows. If one
 /// is refused, none stays locked.

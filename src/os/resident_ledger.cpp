@@ -60,12 +60,15 @@ void ResidentLedger::go_on_in_child() noexcept {
   for (Claim* claim = first_; claim != nullptr;) {
     Claim& here = *std::exchange(claim, claim->next_);
     const bool of_other = here.caller_ != nobody && here.caller_ != std::this_thread::get_id();
-    if (here.pages_.empty() || of_other) {
+    if (!here.has_pages() || of_other) {
       here.missing_ = 0;
       unlink(here);
       continue;
     }
-    if (here.new_on_fork_) here.missing_ = here.pages_.size();
+    if (here.new_on_fork_) {
+      here.missing_ = 0;
+      here.each_run([&](std::span<std::byte> pages) { here.missing_ += pages.size(); });
+    }
     missing_ += here.missing_;
   }
 }
@@ -119,8 +122,12 @@ void ResidentLedger::cut(Claim& claim, std::size_t missing) noexcept {
 // Stops as soon as no more than `enough` bytes are missing.
 void ResidentLedger::measure_claims(std::size_t enough) {
   for (Claim* claim = first_; claim != nullptr && missing_ > enough; claim = claim->next_) {
-    if (claim->missing_ == 0 || claim->pages_.empty()) continue;
-    cut(*claim, claim->pages_.size() - bytes_there(claim->pages_, claim->source_));
+    if (claim->missing_ == 0 || !claim->has_pages()) continue;
+    std::size_t missing = 0;
+    claim->each_run([&](std::span<std::byte> pages) {
+      missing += pages.size() - bytes_there(pages, claim->source_);
+    });
+    cut(*claim, missing);
   }
 }
 
@@ -163,13 +170,14 @@ std::size_t ResidentLedger::claimed() noexcept {
 bool ResidentLedger::covers(std::span<const std::byte> pages) noexcept {
   ResidentLedger& ledger = of_process();
   const Lock lock(ledger.mutex_);
-  for (const Claim* claim = ledger.first_; claim != nullptr; claim = claim->next_) {
-    const std::span<std::byte> own = claim->pages_;
-    if (own.data() <= pages.data() && pages.data() + pages.size() <= own.data() + own.size()) {
-      return true;
-    }
+  bool covered = false;
+  for (const Claim* claim = ledger.first_; claim != nullptr && !covered; claim = claim->next_) {
+    claim->each_run([&](std::span<std::byte> own) {
+      covered = covered || (own.data() <= pages.data() &&
+                            pages.data() + pages.size() <= own.data() + own.size());
+    });
   }
-  return false;
+  return covered;
 }
 
 void ResidentLedger::read_limits_of(KernelRoots roots) {
@@ -189,27 +197,52 @@ std::size_t ResidentLedger::step_of(std::size_t bytes) noexcept {
   return std::min(bytes, step < 2_MiB ? step / kLeast * kLeast : step / 2_MiB * 2_MiB);
 }
 
-std::optional<Budget> ResidentLedger::Claim::add(std::size_t bytes) {
-  return add_pages({}, source_, bytes);
-}
-
-std::optional<Budget> ResidentLedger::Claim::add_pages(std::span<std::byte> pages,
-                                                       PageSource source, std::size_t bytes) {
+// What the claim has and how much of it is missing change under one lock.
+std::optional<Budget> ResidentLedger::Claim::add_to(std::size_t bytes, auto also) {
   ResidentLedger& ledger = of_process();
   Lock lock(ledger.mutex_);
   if (auto refused = ledger.refusal_of_claim(lock, bytes)) return refused;
   ledger.link(*this);
-  pages_ = pages_.empty() ? pages : std::span(pages_.data(), pages_.size() + pages.size());
-  source_ = source;
+  also();
   missing_ += bytes;
   ledger.missing_ += bytes;
   return std::nullopt;
+}
+
+std::optional<Budget> ResidentLedger::Claim::add(std::size_t bytes) {
+  return add_to(bytes, [] {});
+}
+
+std::optional<Budget> ResidentLedger::Claim::add_pages(std::span<std::byte> pages,
+                                                       PageSource source, std::size_t bytes) {
+  return add_to(bytes, [&] {
+    pages_ = pages_.empty() ? pages : std::span(pages_.data(), pages_.size() + pages.size());
+    source_ = source;
+  });
+}
+
+std::optional<Budget> ResidentLedger::Claim::add_runs(const ClaimedRuns& runs, std::size_t bytes) {
+  return add_to(bytes, [&] { runs_ = &runs; });
+}
+
+void ResidentLedger::Claim::each_run(const ClaimedRuns::RunDo& run_do) const {
+  if (runs_ != nullptr) {
+    runs_->each_run(run_do);
+  } else if (!pages_.empty()) {
+    run_do(pages_);
+  }
 }
 
 void ResidentLedger::Claim::reduce(std::size_t missing) noexcept {
   ResidentLedger& ledger = of_process();
   const Lock lock(ledger.mutex_);
   ledger.cut(*this, missing);
+}
+
+void ResidentLedger::Claim::arrived(std::size_t bytes) noexcept {
+  ResidentLedger& ledger = of_process();
+  const Lock lock(ledger.mutex_);
+  ledger.cut(*this, missing_ - std::min(missing_, bytes));
 }
 
 void ResidentLedger::Claim::shrink_to(const std::byte* end) noexcept {
@@ -227,6 +260,7 @@ void ResidentLedger::Claim::release() noexcept {
   const Lock lock(ledger.mutex_);
   ledger.cut(*this, 0);
   pages_ = {};
+  runs_ = nullptr;
   ledger.unlink(*this);
 }
 

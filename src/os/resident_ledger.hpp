@@ -9,6 +9,7 @@
 #include <condition_variable>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <mutex>
 #include <optional>
 #include <span>
@@ -31,6 +32,17 @@ enum class PageSource : std::uint8_t {
 /// Bytes of a range of whole pages whose first write allocates no memory. Where the kernel reports
 /// neither the pagemap nor mincore, all of them: what is unknown must not refuse memory.
 [[nodiscard]] std::size_t bytes_there(std::span<std::byte> pages, PageSource source);
+
+/// The pages of a claim that are not one range.
+class ClaimedRuns {
+ public:
+  using RunDo = std::function<void(std::span<std::byte> pages)>;
+
+  virtual ~ClaimedRuns() = default;
+  /// Calls `run_do` with each range of pages that is claimed, or is about to be. Must not claim
+  /// anything. Any thread may call this, at any time.
+  virtual void each_run(const RunDo& run_do) const = 0;
+};
 
 /// There is one ledger for each process, because the limits apply to processes and groups of them.
 /// A **claim** is memory that its owner may make resident at any time. An **arrival** is the part
@@ -115,10 +127,14 @@ class ResidentLedger::Claim {
   /// @pre `pages` is not empty, and begins where the claim's pages end, if it has any.
   [[nodiscard]] std::optional<Budget> add_pages(std::span<std::byte> pages, PageSource source,
                                                 std::size_t bytes);
+  /// Like `add`, but the bytes are in `runs`, which must outlive the claim or its release.
+  [[nodiscard]] std::optional<Budget> add_runs(const ClaimedRuns& runs, std::size_t bytes);
   /// Releases the pages from `end` on.
   void shrink_to(const std::byte* end) noexcept;
   /// Reduces the claim to `missing` bytes, because all others are resident or no longer needed.
   void reduce(std::size_t missing) noexcept;
+  /// Reduces the claim by pages that have become resident since they were added.
+  void arrived(std::size_t bytes) noexcept;
   void release() noexcept;
 
   /// States that a forked child does not inherit the pages, but gets new ones.
@@ -126,12 +142,16 @@ class ResidentLedger::Claim {
   /// States that this claim ends with a call of this thread.
   void end_with_call() noexcept { caller_ = std::this_thread::get_id(); }
 
-  [[nodiscard]] bool has_pages() const noexcept { return !pages_.empty(); }
+  [[nodiscard]] bool has_pages() const noexcept { return runs_ != nullptr || !pages_.empty(); }
 
  private:
   friend class ResidentLedger;
 
+  [[nodiscard]] std::optional<Budget> add_to(std::size_t bytes, auto also);
+  void each_run(const ClaimedRuns::RunDo& run_do) const;
+
   std::span<std::byte> pages_;
+  const ClaimedRuns* runs_ = nullptr;  // instead of `pages_`
   PageSource source_ = PageSource::new_pages;
   bool new_on_fork_ = false;
   bool linked_ = false;

@@ -2,11 +2,15 @@
 #include "os/vm.hpp"
 
 #include <sys/resource.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <bit>
 #include <cerrno>
 #include <limits>
+#include <span>
+#include <utility>
 
 #include "os/faults.hpp"
 #include "os/proc_text.hpp"
@@ -38,6 +42,19 @@ Mapped moved_onto(std::byte* at, std::size_t bytes, Mapped elsewhere) noexcept {
   if (error == 0) return {.at = at};
   ::munmap(elsewhere.at, bytes);
   return {.error = error, .call = "mremap"};
+}
+
+// Returns the bytes of the ranges that were advised; 0 also where the kernel cannot do it.
+std::size_t advise_at_once(std::span<const iovec> ranges, Advice advice) noexcept {
+  constexpr int kOwnProcess = -10001;  // PIDFD_SELF_THREAD_GROUP
+  static std::atomic<bool> refuses{false};
+  if (refuses.load(std::memory_order_relaxed) || injected("process_madvise") != 0) return 0;
+  const long done = ::syscall(SYS_process_madvise, kOwnProcess, ranges.data(), ranges.size(),
+                              static_cast<int>(advice), 0);
+  if (done >= 0) return static_cast<std::size_t>(done);
+  const bool is_missing = errno == ENOSYS || errno == EBADF || errno == EPERM;
+  if (is_missing) refuses.store(true, std::memory_order_relaxed);
+  return 0;
 }
 
 constexpr int kReserved = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
@@ -103,6 +120,33 @@ int map_huge(std::byte* at, std::size_t bytes, std::size_t huge_page) noexcept {
 
 int advise(std::byte* at, std::size_t bytes, Advice advice) noexcept {
   return errno_of("madvise", [=] { return ::madvise(at, bytes, static_cast<int>(advice)); });
+}
+
+void AdviceForMany::add(std::byte* at, std::size_t bytes) noexcept {
+  if (bytes == 0) return;
+  if (collected_ == ranges_.size()) advise_collected();
+  ranges_[collected_++] = {.iov_base = at, .iov_len = bytes};
+}
+
+int AdviceForMany::finish() noexcept {
+  advise_collected();
+  return error_;
+}
+
+// A call for many ranges ends at the first that is refused and returns the bytes before it.
+void AdviceForMany::advise_collected() noexcept {
+  std::span<const iovec> rest = std::span(ranges_).first(std::exchange(collected_, 0));
+  while (!rest.empty()) {
+    std::size_t done = rest.size() == 1 ? 0 : advise_at_once(rest, advice_);
+    for (; !rest.empty() && done >= rest.front().iov_len; rest = rest.subspan(1)) {
+      done -= rest.front().iov_len;
+    }
+    if (rest.empty()) return;
+    const iovec& one = rest.front();
+    const int error = advise(static_cast<std::byte*>(one.iov_base), one.iov_len, advice_);
+    if (error != 0) error_ = error;
+    rest = rest.subspan(1);
+  }
 }
 
 int lock(std::byte* at, std::size_t bytes) noexcept {

@@ -5,7 +5,9 @@
 #pragma once
 
 #include <sys/mman.h>
+#include <sys/uio.h>
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <span>
@@ -52,9 +54,31 @@ enum class Advice : int {
   not_on_fork = MADV_DONTFORK,
   zero_on_fork = MADV_WIPEONFORK,
   drop_pages = MADV_DONTNEED,
+  populate_write = 23,  ///< MADV_POPULATE_WRITE, Linux 5.14: makes pages resident.
   collapse = 25,  ///< MADV_COLLAPSE, Linux 6.1: moves what is in RAM into huge pages, at once.
 };
 [[nodiscard]] int advise(std::byte* at, std::size_t bytes, Advice advice) noexcept;
+
+/// Collects ranges and advises them together: many with one call where the kernel takes several
+/// ranges of the process itself (process_madvise with PIDFD_SELF, Linux 6.14), otherwise each with
+/// a call of its own. A range that is refused does not keep the others from being advised.
+class AdviceForMany {
+ public:
+  explicit AdviceForMany(Advice advice) noexcept : advice_(advice) {}
+
+  /// Adds a range; an empty one is left out.
+  void add(std::byte* at, std::size_t bytes) noexcept;
+  /// Advises what is left. Returns errno of the last range that was refused, or 0.
+  [[nodiscard]] int finish() noexcept;
+
+ private:
+  void advise_collected() noexcept;
+
+  Advice advice_;
+  std::array<iovec, 128> ranges_{};
+  std::size_t collected_ = 0;
+  int error_ = 0;
+};
 
 [[nodiscard]] int lock(std::byte* at, std::size_t bytes) noexcept;
 /// False if the page is certainly not locked, even though `lock` reported success: a sanitizer

@@ -30,19 +30,22 @@ struct SideAsked {
   bool wipe_on_clear = false;
 };
 
-struct HostSide {
+/// Whether histories of the host are committed by parts, as all of them are under ASan.
+template <bool kInParts>
+struct AnyHostSide {
   using Handle = Talk;
   static constexpr std::size_t kPage = 4096;
   static constexpr std::size_t kTapeLine = 64;
   static constexpr bool kOnDevice = false;
 
-  explicit HostSide(Plan plan, const SideAsked& asked = {}, std::size_t /*memory*/ = 0)
+  explicit AnyHostSide(Plan plan, const SideAsked& asked = {}, std::size_t /*memory*/ = 0)
       : layout(std::move(plan), options(asked)) {}
   static LayoutOptions options(const SideAsked& asked) {
     LayoutOptions options{.commit = asked.commit,
                           .growth_step = asked.growth_step,
                           .extra = asked.extra,
-                          .history_budget = asked.history_budget};
+                          .history_budget = asked.history_budget,
+                          .guard_unprepared = kInParts};
     options.history.block.huge_pages = HugePages::never;
     options.history.wipe_on_clear = options.scratch.wipe_on_clear = asked.wipe_on_clear;
     return options;
@@ -50,6 +53,8 @@ struct HostSide {
 
   Layout layout;
 };
+using HostSide = AnyHostSide<false>;
+using HostSideInParts = AnyHostSide<true>;
 
 /// On a device of `Card`. In the end nothing of it may be allocated.
 template <class Card>
@@ -94,11 +99,12 @@ struct StandInCard {
   }
   std::optional<CudaDevice> device;
 };
-using SideKinds = ::testing::Types<HostSide, HostDeviceSide, DeviceSide<StandInCard>>;
+using SideKinds =
+    ::testing::Types<HostSide, HostSideInParts, HostDeviceSide, DeviceSide<StandInCard>>;
 
 #else
 
-using SideKinds = ::testing::Types<HostSide, HostDeviceSide>;
+using SideKinds = ::testing::Types<HostSide, HostSideInParts, HostDeviceSide>;
 
 #endif
 

@@ -229,7 +229,8 @@ TEST(TalkPeak, IsAtLeastWhatIsUsedWhileATokenIsAdded) {
   TapePlan plan(TapeKind::history);
   plan.append({.name = "k", .role = RegionRole::kv, .bytes = 4096, .growth = {16, 256}});
   Tape tape = Tape::start(4_KiB);
-  internal::TalkCore<internal::HostMemory> talk(0, tape, {.plan = &plan});
+  const internal::TalkRegions regions(plan);
+  internal::TalkCore<internal::HostMemory> talk(0, tape, {.regions = &regions});
   talk.tokens = 3;
   const TapeStat history = talk.stat().history;
   EXPECT_EQ(history.used, 48U);

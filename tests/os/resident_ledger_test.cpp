@@ -10,6 +10,7 @@
 #include <optional>
 #include <thread>
 
+#include "os/addresses.hpp"
 #include "os/child.hpp"
 #include "os/limits.hpp"
 #include "os/memory_cgroup.hpp"
@@ -61,6 +62,38 @@ TEST(ResidentLedger, CountsThePagesOfAClaim) {
   EXPECT_EQ(Ledger::claimed(), before);
   EXPECT_FALSE(claims[1].has_pages());
   EXPECT_EQ(os::unmap(mapped.at, 3_MiB), 0);
+}
+
+class TwoRuns : public os::ClaimedRuns {
+ public:
+  explicit TwoRuns(std::byte* at) : at_(at) {}
+  void each_run(const RunDo& run_do) const override {
+    run_do({at_, 1_MiB});
+    run_do({at_ + 2_MiB, 1_MiB});
+  }
+
+ private:
+  std::byte* at_;
+};
+
+TEST(ResidentLedger, CountsAClaimOfSeveralRanges) {
+  const std::size_t before = Ledger::claimed();
+  const FreshPages pages(3_MiB / kPage);
+  const TwoRuns runs(pages.at());
+  Ledger::Claim claim;
+  EXPECT_FALSE(claim.add_runs(runs, 1_MiB));
+  EXPECT_FALSE(claim.add_runs(runs, 1_MiB));
+  EXPECT_TRUE(claim.has_pages());
+  EXPECT_EQ(Ledger::claimed(), before + 2_MiB);
+  EXPECT_TRUE(Ledger::covers({pages.at() + 2_MiB, 1_MiB}));
+  EXPECT_FALSE(Ledger::covers({pages.at() + 1_MiB, 1_MiB}));
+  in_child([&] { EXPECT_EQ(Ledger::claimed(), before + 2_MiB); });
+  claim.renew_on_fork();
+  claim.reduce(0);
+  in_child([&] { EXPECT_EQ(Ledger::claimed(), before + 2_MiB); });
+  claim.release();
+  EXPECT_EQ(Ledger::claimed(), before);
+  EXPECT_FALSE(claim.has_pages());
 }
 
 /// Runs children inside a group of 64 MiB.

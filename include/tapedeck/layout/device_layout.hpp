@@ -53,12 +53,9 @@ struct DeviceLayoutOptions {
 /// During a pass, no function of this class calls the driver. `clear_pass(event)` and `prepare` do,
 /// but they belong between two passes.
 ///
-/// Three features exist only on devices, because a device works asynchronously to the host:
+/// Two features exist only on devices, because a device works asynchronously to the host:
 /// - `frames`: when the host clears its own scratch, it has finished reading it. A stream or a copy
 ///   of a device may still be reading, so the next pass writes into another frame.
-/// - `ahead`: on the host, a talk grows by a few system calls for each region, and the first use of
-///   a page makes it resident. On a device, driver calls create, map and open every page, and each
-///   call may wait for running work. A thread of the layout makes these calls while passes run.
 /// - `seal`: on the host, each pass gets its addresses and room from the layout. A captured graph
 ///   contains addresses, so growth and trimming must end before the capture.
 ///

@@ -31,8 +31,8 @@ struct LayoutGpu {
   DeviceLayoutOptions options{};
 };
 
-/// The options of a layout. `commit`, `growth_step`, `extra`, `history_budget`, `loaded_weights`
-/// and `gpus` are for a layout made from a plan; one made from sizes refuses them.
+/// The options of a layout. `talks` and the options of the three tapes are for every layout, all
+/// others for a layout made from a plan; one made from sizes refuses them.
 struct LayoutOptions {
   /// Conversations held at the same time, each with its own history. With a plan, leave this at 1
   /// or repeat `Plan::talks`, which sets the number.
@@ -44,6 +44,18 @@ struct LayoutOptions {
   /// planned. A `prepare` beyond it first takes the pages of cleared and closed talks. Each region
   /// of a talk is committed in whole pages, so even one token costs a page for each region.
   std::size_t history_budget = 0;
+  /// Tokens of room that a thread of the layout prepares in advance, so that `prepare` finds them.
+  /// 0 starts no thread. Use it together with `resident_growth`; growth without it costs little.
+  std::uint64_t ahead = 0;
+  /// Makes the pages of histories resident when they are prepared, by `prepare` or on the thread of
+  /// `ahead`, so that the pass which writes to them first has no page fault. A talk then takes RAM
+  /// in whole growth steps. Has no effect with `Commit::at_creation`.
+  bool resident_growth = false;
+  /// Keeps rows that were not prepared inaccessible, so that an engine that writes one is stopped
+  /// by a signal there. Each growth then makes system calls for each region, and each region of a
+  /// talk takes two of the process's mappings (`vm.max_map_count`). Builds with AddressSanitizer
+  /// always do this.
+  bool guard_unprepared = false;
   /// Weights that are already in memory, such as a `Weights`. They must outlive the layout; several
   /// layouts may share them. The weights tape then spans their whole range and is full, and
   /// `weights_at` returns each planned tensor in place.

@@ -41,6 +41,16 @@ struct LayoutSizes {
 };
 
 /// When a layout made from a plan commits its pages.
+///
+/// On the host, the histories that grow in `prepare` share one mapping of which no page exists yet.
+/// A growth claims its pages from the limits of memory and makes no system call, except one that
+/// requests huge pages when a region has claimed all of one, and reading the limits again when they
+/// may have changed. Some options, and some hosts, need the pages committed region by region
+/// instead, with system calls for each: `lock`, `guard_pages`, hooks, explicit huge pages,
+/// `extra.history`, `LayoutOptions::guard_unprepared`, AddressSanitizer, and processes that called
+/// mlockall. Where the host refuses the mapping (vm.overcommit_memory = 2, RLIMIT_DATA, RLIMIT_AS),
+/// `Wish::growth` is unmet. Do not call mlockall(MCL_CURRENT) later, except with MCL_ONFAULT: it
+/// would make the whole mapping resident.
 enum class Commit : std::uint8_t {
   at_creation,  ///< All pages at creation. On the host, weights are also made resident.
   with_talks,   ///< Pages of histories in `prepare`, all others at creation.
@@ -53,7 +63,10 @@ class Layout;
 
 namespace tapedeck::internal::inline TAPEDECK_ABI {
 
+class HistoryMapping;
 class LayoutThread;
+class TalkPages;
+class TalkRegions;
 
 /// Memory of the host, for `Side`.
 struct HostMemory {
@@ -142,7 +155,10 @@ struct SideOptions {
   std::uint64_t growth_step = 1;
   std::size_t history_budget = 0;  ///< 0: no limit.
   LayoutSizes extra{};
-  bool wipe = false;  ///< Whether talks zero what they give back.
+  bool wipe = false;              ///< Whether talks zero what they give back.
+  bool guard_unprepared = false;  ///< See `LayoutOptions`.
+  bool resident_growth = false;   ///< See `LayoutOptions`.
+  std::uint64_t ahead = 0;        ///< Tokens of room that the layout's thread prepares.
 };
 
 /// Weights, scratch and talks of one plan in one place, the host or a device.
@@ -252,12 +268,18 @@ class Side {
   }
   [[noreturn]] void throw_no_such_talk(std::size_t talk) const;
 
+  void require_alignment(const TapePlan& plan, const std::string& tape) const;
   [[nodiscard]] AnyTape make_tape(const TapePlan& plan, typename Memory::TapeOptions options);
   void make_histories(const typename Memory::TapeOptions& options);
+  void map_histories(const typename Memory::TapeOptions& options);
+  [[nodiscard]] std::unique_ptr<TalkPages> make_history(
+      const typename Memory::TapeOptions& options);
 
   /// Gives the talk room for `tokens`. Returns 0, or the bytes that it needs beyond the budget.
   [[nodiscard]] std::size_t grow_talk(std::unique_lock<std::mutex>& growing, Core& talk,
                                       std::uint64_t tokens);
+  /// Starts the thread of `SideOptions::ahead`. The last step of a constructor.
+  void start_growing_ahead();
   void grow_ahead(Core& talk) noexcept;
   bool reclaim_from_idle(std::unique_lock<std::mutex>& growing, const Core& but);
   std::size_t give_back_room(Core& talk);
@@ -278,6 +300,9 @@ class Side {
   AnyTape weights_;
   std::vector<std::byte*> loaded_at_;  // of each planned tensor; empty without loaded weights
   typename Memory::Scratch scratch_;
+  std::unique_ptr<TalkRegions> regions_;             // of each talk's history; null without a plan
+  std::unique_ptr<HistoryMapping> history_mapping_;  // of all talks, if there is one
+  int growth_refusal_ = 0;                           // errno, if the host refused it
   std::vector<AnyTape> histories_;            // one for each talk; never resized after creation
   std::vector<std::unique_ptr<Core>> talks_;  // one for each talk; never resized after creation
   std::vector<std::size_t> closed_;           // a stack: the last one is opened first
@@ -285,8 +310,7 @@ class Side {
   std::size_t charged_ = 0;                   // bytes that talks have committed; under the lock
   std::atomic<std::uint64_t> budget_refusals_{0};  // written under the lock
   bool sealed_ = false;                            // under the lock
-  std::uint64_t ahead_ = 0;
-  std::unique_ptr<LayoutThread> thread_;  // the last member, because it must end first
+  std::unique_ptr<LayoutThread> thread_;           // the last member, because it must end first
 };
 
 extern template class Side<HostMemory>;

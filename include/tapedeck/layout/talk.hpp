@@ -71,9 +71,10 @@ class BasicTalk {
     return head_->generation.load(std::memory_order_relaxed) == generation_;
   }
 
-  /// Commits the memory that the next `tokens` need. O(1) if they already have room; otherwise
-  /// O(regions) with system calls or driver calls. Must not be called during a pass. If the budget,
-  /// the host or a device's pool has too little left, pages of cleared and closed talks are used
+  /// Commits the memory that the next `tokens` need. O(1) if they already have room, otherwise
+  /// O(regions): on the host usually without a system call (see `Commit::with_talks`), on a device
+  /// with driver calls. Must not be called during a pass. If the budget, the host or a device's pool
+  /// has too little left, pages of cleared and closed talks are used
   /// first. On an error, the talk is unchanged.
   /// @throws TalkFull beyond the plan, which no other talk can change; OutOfMemory beyond the
   /// budget, which other talks can: its `limit()` is "history_budget", or the name of a limit of

@@ -59,10 +59,18 @@ struct NumaPlacement {
 };
 
 /// An option that the host may be unable to grant.
-enum class Wish : std::uint8_t { huge_pages, lock, core_dump, on_fork, numa };
-inline constexpr std::size_t kWishes = 5;
+enum class Wish : std::uint8_t {
+  huge_pages,
+  lock,
+  core_dump,
+  on_fork,
+  numa,
+  growth,  ///< Talks of a layout that grow without a system call; see `Commit`.
+};
+inline constexpr std::size_t kWishes = 6;
 
-/// "huge pages", "lock", "kept out of core dumps", "fork policy", "NUMA placement".
+/// "huge pages", "lock", "kept out of core dumps", "fork policy", "NUMA placement", "growth without
+/// system calls".
 [[nodiscard]] const char* to_string(Wish wish) noexcept;
 
 /// A requested option that was not granted.
