@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "tapedeck/layout/layout.hpp"
 
+#include <algorithm>
 #include <cassert>
 #include <cstring>
 #include <string>
@@ -9,6 +10,7 @@
 #include "base/amounts.hpp"
 #include "layout/side_parts.hpp"
 #include "layout/talk_parts.hpp"
+#include "os/resident_ledger.hpp"
 #include "os/vm.hpp"
 #include "tapedeck/base/error.hpp"
 #include "tapedeck/layout/pass_guard.hpp"
@@ -20,6 +22,12 @@ std::size_t HostMemory::page_bytes() noexcept { return os::page_size(); }
 Tape HostMemory::start(std::size_t bytes, const TapePlan& plan, TapeOptions options) {
   return plan.kind() == TapeKind::weights ? Tape::start_warm(bytes, std::move(options))
                                           : Tape::start(bytes, std::move(options));
+}
+
+std::size_t HostMemory::most_new_pages(std::size_t wanted) {
+  os::ResidentLedger::Claim probe;
+  const auto refused = probe.add(wanted);
+  return refused ? std::min(wanted, refused->available) : wanted;
 }
 
 template class Side<HostMemory>;
@@ -98,6 +106,7 @@ Layout::Layout(Plan plan, LayoutOptions options, std::unique_ptr<OwnedWeights> o
             .wipe = options.history.wipe_on_clear,
             .guard_unprepared = options.guard_unprepared,
             .resident_growth = options.resident_growth,
+            .overcommit = options.history.block.overcommit,
             .ahead = options.ahead}),
       owned_(std::move(owned)) {
   if (options.talks != 1 && options.talks != plan_.talks) {

@@ -121,12 +121,16 @@ class TalkCore : public TalkHead {
 
   /// Decommits the memory beyond the tokens held. Returns the number of bytes decommitted.
   /// @pre No work on a device still uses that memory, except a wipe.
-  std::size_t decommit() {
+  std::size_t decommit() { return shrink_to(held()); }
+
+  /// Decommits the memory beyond the first `room` tokens. Returns the number of bytes decommitted.
+  /// @pre `room` is not less than the tokens held, and as for `decommit`.
+  std::size_t shrink_to(std::uint64_t room) {
     if (setup_.pages == nullptr) return 0;
     wiper_.finish();
-    const std::size_t bytes = setup_.pages->shrink_to(held());
+    const std::size_t bytes = setup_.pages->shrink_to(room);
     asked_.store(0, std::memory_order_relaxed);
-    note_prepared(held());
+    note_prepared(room);
     note_committed(false);
     return bytes;
   }

@@ -66,22 +66,18 @@ void BasicTalk<Memory>::note_rows(std::uint64_t first) noexcept {
 template <class Memory>
 void BasicTalk<Memory>::prepare(std::uint64_t tokens) {
   Core& talk = core();
-  internal::OnFailure refused([&] { talk.count_refusal(); });
+  std::unique_lock growing(side_->growing_, std::defer_lock);
+  side_->prepare_one(growing, talk, tokens);
+  if (growing.owns_lock()) growing.unlock();
+  side_->ask_ahead(talk);
+}
+
+template <class Memory>
+std::size_t BasicTalk<Memory>::pages_needed(std::uint64_t tokens) const {
+  const Core& talk = core();
+  const std::lock_guard growing(side_->growing_);
   const std::uint64_t wanted = talk.after(tokens);
-  if (talk.for_others() != 0 || !talk.has_room(tokens)) {
-    std::unique_lock growing(side_->growing_);
-    talk.claim();
-    const std::size_t bytes = talk.has_room(tokens) ? 0 : side_->grow_talk(growing, talk, wanted);
-    if (bytes != 0) {
-      internal::increase(side_->budget_refusals_, std::uint64_t{1});
-      side_->throw_over_budget("preparing " + internal::count_of(tokens, "token") + " for talk " +
-                                   std::to_string(index()),
-                               bytes, "clear or close talks");
-    }
-  }
-  refused.completed();
-  if (side_->thread_ != nullptr && talk.asks_for(side_->options_.ahead))
-    side_->thread_->ask(talk.index);
+  return talk.has_room(tokens) ? 0 : talk.missing(wanted);
 }
 
 template <class Memory>

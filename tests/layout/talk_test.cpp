@@ -4,13 +4,17 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <random>
 #include <string>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
+#include "base/on_failure.hpp"
 #include "base/thrown.hpp"
 #include "layout/side_kinds.hpp"
 #include "layout/side_plan.hpp"
@@ -222,6 +226,133 @@ TYPED_TEST(TalkContract, ATalkThatGoesOnIsNotRobbed) {
   layout.talk(0).prepare(kPageRows);  // has room, so it only reports that it continues
   EXPECT_THROW(layout.talk(1).prepare(2 * kPageRows), OutOfMemory);
   EXPECT_EQ(layout.talk(0).advance(kPageRows), 0U);
+}
+
+// --- batches, and what there is room for --------------------------------------------------------
+
+template <class Side>
+using Batch = std::vector<BasicTalkTokens<
+    std::conditional_t<Side::kOnDevice, internal::DeviceMemory, internal::HostMemory>>>;
+
+TYPED_TEST(TalkContract, ABatchIsPreparedWholeOrNotAtAll) {
+  constexpr std::uint64_t kPageRows = TypeParam::kPage / 1024;
+  TypeParam side(keys_plan(4), {.history_budget = 4 * TypeParam::kPage});
+  auto& layout = side.layout;
+  layout.talk(0).prepare(kPageRows);
+  (void)layout.talk(0).advance(2);
+  const auto batch = [&](std::uint64_t first, std::uint64_t second, std::uint64_t third) {
+    return Batch<TypeParam>{
+        {layout.talk(0), first}, {layout.talk(1), second}, {layout.talk(3), third}};
+  };
+  const auto rooms = [&] {
+    std::vector<std::uint64_t> all;
+    for (std::size_t i = 0; i < layout.talks(); ++i) all.push_back(layout.talk(i).room());
+    return all;
+  };
+  const std::vector<std::uint64_t> before = rooms();
+  EXPECT_THROW(layout.prepare(batch(kPageRows, kPageRows, 2 * kPageRows)), OutOfMemory);
+  EXPECT_EQ(rooms(), before);
+  EXPECT_EQ(layout.stat().history.committed, TypeParam::kPage);
+  EXPECT_THROW(layout.prepare(batch(1, 1, kSideContext + 1)), TalkFull);
+  EXPECT_EQ(rooms(), before);
+  layout.prepare(batch(kPageRows, 1, kPageRows));
+  EXPECT_EQ(rooms(), (std::vector<std::uint64_t>{kPageRows, 1, 0, kPageRows}));
+  layout.prepare({});
+}
+
+TEST(TalkBatch, OfAnotherLayoutIsRefused) {
+  Layout one(keys_plan(1));
+  Layout other(keys_plan(1));
+  const std::vector<TalkTokens> foreign{{one.talk(0), 1}, {other.talk(0), 1}};
+  EXPECT_EQ(thrown<InvalidArgument>([&] { one.prepare(foreign); }).argument(), "batch");
+}
+
+TYPED_TEST(TalkContract, ATalkThatIsTwiceInABatchGetsTheLargerNumber) {
+  TypeParam side(keys_plan(1));
+  auto talk = side.layout.talk(0);
+  side.layout.prepare(Batch<TypeParam>{{talk, 200}, {talk, 300}, {talk, 100}});
+  EXPECT_GE(talk.room(), 300U);
+  EXPECT_LT(talk.room(), 300U + TypeParam::kPage / 1024);
+}
+
+TYPED_TEST(TalkContract, PagesNeededAreThoseThatPrepareTakes) {
+  TypeParam side(side_plan(2));
+  auto talk = side.layout.talk(1);
+  for (const std::uint64_t tokens : {1U, 1U, 300U, 5U, 200U}) {
+    const std::size_t before = side.layout.stat().history.committed;
+    const std::size_t needed = talk.pages_needed(tokens);
+    EXPECT_EQ(side.layout.stat().history.committed, before);
+    talk.prepare(tokens);
+    EXPECT_EQ(talk.pages_needed(tokens), 0U);
+    (void)talk.advance(tokens);
+    // `committed` leaves out what the last page of a region has behind it.
+    EXPECT_LE(side.layout.stat().history.committed - before, needed);
+    EXPECT_GT(side.layout.stat().history.committed - before + 2 * TypeParam::kPage, needed);
+  }
+  EXPECT_THROW((void)talk.pages_needed(kSideContext), TalkFull);
+}
+
+// What `room` promises is tried out, from random states.
+TYPED_TEST(TalkContract, RoomIsTheNumberOfTalksThatCanBegin) {
+  constexpr std::uint64_t kPageRows = TypeParam::kPage / 1024;
+  constexpr std::size_t kTalks = 6;
+  std::mt19937 random(1);
+  const auto below = [&](std::uint64_t end) { return random() % end; };
+  for (int round = 0; round < 100; ++round) {
+    TypeParam side(keys_plan(kTalks), {.history_budget = (2 + below(8)) * TypeParam::kPage});
+    auto& layout = side.layout;
+    for (std::size_t i = 0; i < kTalks; ++i) {
+      auto talk = layout.talk(i);
+      const std::uint64_t tokens = below(3 * kPageRows);
+      if (below(3) == 0 || !internal::succeeds([&] { talk.prepare(tokens); })) continue;
+      (void)talk.advance(tokens);
+      if (below(3) != 0) talk.clear();
+    }
+    const std::uint64_t tokens = 1 + below(2 * kPageRows);
+    const std::size_t promised = layout.room(tokens);
+    std::vector<std::size_t> idle;
+    for (std::size_t i = 0; i < kTalks; ++i) {
+      if (layout.talk(i).tokens() == 0) idle.push_back(i);
+    }
+    std::ranges::sort(idle, {}, [&](std::size_t i) { return layout.talk(i).pages_needed(tokens); });
+    std::size_t begun = 0;
+    for (const std::size_t i : idle) {
+      if (internal::succeeds([&] { layout.talk(i).prepare(tokens); })) ++begun;
+    }
+    EXPECT_EQ(promised, begun) << "round " << round;
+  }
+  TypeParam side(keys_plan(kTalks));
+  EXPECT_EQ(thrown<InvalidArgument>([&] { (void)side.layout.room(kSideContext + 1); }).argument(),
+            "tokens");
+}
+
+TYPED_TEST(TalkContract, ALimitMayBeLoweredWhileTalksRun) {
+  constexpr std::uint64_t kPageRows = TypeParam::kPage / 1024;
+  TypeParam side(keys_plan(3));
+  auto& layout = side.layout;
+  layout.talk(0).prepare(2 * kPageRows);
+  (void)layout.talk(0).advance(2 * kPageRows);
+  layout.talk(1).prepare(kPageRows);
+  (void)layout.talk(1).advance(1);
+  layout.talk(1).clear();
+  const auto limit = [&](std::size_t pages, std::uint64_t revision) {
+    return layout.limit_histories(pages * TypeParam::kPage, revision);
+  };
+  EXPECT_EQ(limit(3, 1), LimitChange::applied);
+  EXPECT_EQ(layout.stat().history.committed, 3 * TypeParam::kPage);
+  EXPECT_EQ(limit(2, 5), LimitChange::applied);  // with the pages of the cleared talk
+  EXPECT_EQ(layout.stat().history.committed, 2 * TypeParam::kPage);
+  EXPECT_EQ(limit(100, 4), LimitChange::stale);
+  EXPECT_EQ(limit(100, 5), LimitChange::stale);
+  EXPECT_EQ(layout.stat().history_budget, 2 * TypeParam::kPage);
+  EXPECT_EQ(limit(1, 6), LimitChange::deferred);
+  EXPECT_THROW(layout.talk(2).prepare(1), OutOfMemory);
+  layout.talk(0).rewind(2 * kPageRows - 1);
+  EXPECT_NE(layout.talk(0).decommit(), 0U);
+  EXPECT_THROW(layout.talk(2).prepare(1), OutOfMemory);
+  EXPECT_EQ(limit(0, 7), LimitChange::applied);
+  EXPECT_EQ(layout.stat().history_budget, 0U);
+  layout.talk(2).prepare(kSideContext);
 }
 
 // `stat` comes between the two stores of `advance`.

@@ -57,6 +57,13 @@ enum class Commit : std::uint8_t {
   nothing,      ///< Only histories, in `prepare`: for a dry run or for weights that are elsewhere.
 };
 
+/// What became of a new limit of the histories' memory.
+enum class LimitChange : std::uint8_t {
+  applied,   ///< The talks have no more than that.
+  deferred,  ///< The talks have more, so none of them grows until enough of it is given back.
+  stale,     ///< A later revision has been set already; nothing has changed.
+};
+
 class Layout;
 
 }  // namespace tapedeck::inline TAPEDECK_ABI
@@ -96,6 +103,8 @@ struct HostMemory {
   }
   /// Whether that many bytes of pages are available without taking them from other talks.
   [[nodiscard]] static bool has_pages(std::size_t /*bytes*/) noexcept { return true; }
+  /// The most bytes of `wanted` that the limits of memory have room for.
+  [[nodiscard]] static std::size_t most_new_pages(std::size_t wanted);
   static void wait_for_readers() noexcept {}
   static void wait_for(After /*after*/) noexcept {}
   /// Releases the bytes that talks have decommitted, as the host has already done. Returns the
@@ -135,6 +144,9 @@ struct DeviceMemory {
   [[nodiscard]] bool has_pages(std::size_t bytes) const noexcept {
     return pool.free_bytes() >= bytes;
   }
+  [[nodiscard]] std::size_t most_new_pages(std::size_t /*wanted*/) const {
+    return pool.free_bytes() + device.memory().free / pool.page_bytes() * pool.page_bytes();
+  }
   void wait_for_readers() { device.synchronize(); }
   void wait_for(After after) {
     if (after != nullptr) device.synchronize_event(after);
@@ -158,6 +170,7 @@ struct SideOptions {
   bool wipe = false;              ///< Whether talks zero what they give back.
   bool guard_unprepared = false;  ///< See `LayoutOptions`.
   bool resident_growth = false;   ///< See `LayoutOptions`.
+  bool overcommit = false;        ///< `BlockOptions::overcommit` of the histories.
   std::uint64_t ahead = 0;        ///< Tokens of room that the layout's thread prepares.
 };
 
@@ -238,6 +251,29 @@ class Side {
     return place<T>(history(talk), plan_.history, region);
   }
 
+  /// Prepares every talk of a batch, or none, as `BasicTalk::prepare` does for one. If a talk is
+  /// listed twice, the larger number of tokens counts. Pages that were taken from cleared and
+  /// closed talks are not given back if the batch is refused. O(talks of the batch), plus the cost
+  /// of the growths.
+  /// @pre No other thread uses the talks of the batch during the call.
+  /// @throws InvalidArgument for a talk of another layout; what `BasicTalk::prepare` throws.
+  void prepare(std::span<const BasicTalkTokens<Memory>> batch);
+
+  /// How many talks of `tokens` tokens could begin now: at most as many as are closed, or open and
+  /// without tokens, and only as far as the history budget and the memory of the host or the device
+  /// have room for their pages, those of cleared and closed talks included. The talks that need the
+  /// fewest new pages are expected to begin first. Changes nothing.
+  /// O(talks · regions), with system calls or driver calls.
+  /// @throws InvalidArgument beyond the tokens that the plan has for a talk; WrongState if the
+  /// layout has no plan.
+  [[nodiscard]] std::size_t room(std::uint64_t tokens);
+
+  /// Sets `history_budget` anew while the engine runs; 0 removes it. If the talks have more, the
+  /// pages of cleared and closed talks are given back first.
+  /// @param revision  of this limit, from a control plane that may deliver limits out of order. A
+  /// revision that is not greater than the last one is stale. The first one must be at least 1.
+  LimitChange limit_histories(std::size_t bytes, std::uint64_t revision);
+
   /// Releases the pages that `prepare` committed beyond the talks' tokens, to the system or to the
   /// device. On a device, also releases the free pages of the pool, and waits until `after` has
   /// fired; pass nullptr if nothing uses the pages. Returns the number of bytes released.
@@ -281,10 +317,23 @@ class Side {
   /// Starts the thread of `SideOptions::ahead`. The last step of a constructor.
   void start_growing_ahead();
   void grow_ahead(Core& talk) noexcept;
-  bool reclaim_from_idle(std::unique_lock<std::mutex>& growing, const Core& but);
+  void prepare_one(std::unique_lock<std::mutex>& growing, Core& talk, std::uint64_t tokens);
+  void ask_ahead(Core& talk);
+
+  /// Bytes of pages of a talk without tokens that may begin or give its pages away.
+  struct IdleTalk {
+    std::size_t needs = 0;  ///< If it begins.
+    std::size_t gives = 0;  ///< If it does not.
+  };
+  [[nodiscard]] static std::size_t most_talks(std::span<const IdleTalk> idle,
+                                              std::size_t available);
+  /// Gives back the pages of one cleared or closed talk, but not those of `but`. Returns false if
+  /// there are none.
+  bool reclaim_from_idle(std::unique_lock<std::mutex>& growing, const Core* but);
   std::size_t give_back_room(Core& talk);
   [[nodiscard]] std::size_t budget_left() const noexcept {
-    return options_.history_budget - std::min(charged_, options_.history_budget);
+    const std::size_t budget = history_budget_.load(std::memory_order_relaxed);
+    return budget - std::min(charged_, budget);
   }
   [[noreturn]] void throw_over_budget(const std::string& purpose, std::size_t bytes,
                                       const std::string& instead) const;
@@ -303,11 +352,13 @@ class Side {
   std::unique_ptr<TalkRegions> regions_;             // of each talk's history; null without a plan
   std::unique_ptr<HistoryMapping> history_mapping_;  // of all talks, if there is one
   int growth_refusal_ = 0;                           // errno, if the host refused it
-  std::vector<AnyTape> histories_;            // one for each talk; never resized after creation
-  std::vector<std::unique_ptr<Core>> talks_;  // one for each talk; never resized after creation
-  std::vector<std::size_t> closed_;           // a stack: the last one is opened first
-  std::mutex growing_;                        // held while pages or slots change hands
-  std::size_t charged_ = 0;                   // bytes that talks have committed; under the lock
+  std::vector<AnyTape> histories_;              // one for each talk; never resized after creation
+  std::vector<std::unique_ptr<Core>> talks_;    // one for each talk; never resized after creation
+  std::vector<std::size_t> closed_;             // a stack: the last one is opened first
+  std::mutex growing_;                          // held while pages or slots change hands
+  std::atomic<std::size_t> history_budget_{0};  // written under the lock
+  std::uint64_t budget_revision_ = 0;           // under the lock
+  std::size_t charged_ = 0;                     // bytes that talks have committed; under the lock
   std::atomic<std::uint64_t> budget_refusals_{0};  // written under the lock
   bool sealed_ = false;                            // under the lock
   std::unique_ptr<LayoutThread> thread_;           // the last member, because it must end first
@@ -324,6 +375,10 @@ namespace tapedeck::inline TAPEDECK_ABI {
 using Talk = BasicTalk<internal::HostMemory>;
 /// One conversation on a device.
 using DeviceTalk = BasicTalk<internal::DeviceMemory>;
+/// What `Layout::prepare` prepares for one talk of a batch.
+using TalkTokens = BasicTalkTokens<internal::HostMemory>;
+/// What `DeviceLayout::prepare` prepares for one talk of a batch.
+using DeviceTalkTokens = BasicTalkTokens<internal::DeviceMemory>;
 
 extern template class BasicTalk<internal::HostMemory>;
 extern template class BasicTalk<internal::DeviceMemory>;

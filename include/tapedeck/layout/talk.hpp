@@ -73,14 +73,20 @@ class BasicTalk {
 
   /// Commits the memory that the next `tokens` need. O(1) if they already have room, otherwise
   /// O(regions): on the host usually without a system call (see `Commit::with_talks`), on a device
-  /// with driver calls. Must not be called during a pass. If the budget, the host or a device's pool
-  /// has too little left, pages of cleared and closed talks are used
-  /// first. On an error, the talk is unchanged.
+  /// with driver calls. Must not be called during a pass. If the budget, the host or a device's
+  /// pool has too little left, pages of cleared and closed talks are used first. On an error, the
+  /// talk is unchanged.
   /// @throws TalkFull beyond the plan, which no other talk can change; OutOfMemory beyond the
   /// budget, which other talks can: its `limit()` is "history_budget", or the name of a limit of
   /// the host or its memory cgroup. SystemError or DeviceError; WrongState if the layout has no
   /// plan or the device is sealed.
   void prepare(std::uint64_t tokens);
+
+  /// The bytes of pages that `prepare(tokens)` needs beyond those that the talk has; 0 if it has
+  /// room. `prepare` may take more, since it grows by whole steps where it can. Changes nothing.
+  /// May be called from any thread.
+  /// @throws TalkFull beyond the plan; WrongState if the layout has no plan.
+  [[nodiscard]] std::size_t pages_needed(std::uint64_t tokens) const;
 
   /// Adds `tokens` to the talk, whose rows may then be written. Returns the position of the first
   /// new token. O(1), no system call. A windowed region reuses its rows as a ring.
@@ -181,6 +187,13 @@ class BasicTalk {
   internal::Side<Memory>* side_;
   internal::TalkHead* head_;
   std::uint64_t generation_;
+};
+
+/// One element of a batch that is prepared at once: `Layout::prepare`, `DeviceLayout::prepare`.
+template <class Memory>
+struct BasicTalkTokens {
+  BasicTalk<Memory> talk;
+  std::uint64_t tokens = 1;
 };
 
 }  // namespace tapedeck::inline TAPEDECK_ABI
