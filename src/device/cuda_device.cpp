@@ -195,13 +195,19 @@ void CudaDevice::destroy_pages(PageHandle pages) noexcept {
   state_->quietly(state_->cuda.mem_release, pages);
 }
 
-void CudaDevice::map(std::byte* at, PageHandle pages, std::size_t bytes) {
-  state_->call(state_->cuda.mem_map, bytes, address_of(at), bytes, 0, pages, 0);
-  internal::OnFailure undo([this, at, bytes] { unmap(at, bytes); });
+void CudaDevice::map_run(std::byte* at, std::span<const PageHandle> pages, std::size_t bytes_each) {
+  std::size_t mapped = 0;
+  internal::OnFailure undo([&] {
+    for (; mapped != 0; mapped -= bytes_each) unmap(at + mapped - bytes_each, bytes_each);
+  });
+  for (const PageHandle page : pages) {
+    state_->call(state_->cuda.mem_map, bytes_each, address_of(at + mapped), bytes_each, 0, page, 0);
+    mapped += bytes_each;
+  }
   CUmemAccessDesc access{};
   access.location = state_->location();
   access.flags = CU_MEM_ACCESS_FLAGS_PROT_READWRITE;
-  state_->call(state_->cuda.mem_set_access, bytes, address_of(at), bytes, &access, 1);
+  state_->call(state_->cuda.mem_set_access, mapped, address_of(at), mapped, &access, 1);
   undo.completed();
 }
 

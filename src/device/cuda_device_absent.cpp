@@ -29,7 +29,7 @@ std::byte* CudaDevice::reserve(std::size_t) { absent(); }
 void CudaDevice::unreserve(std::byte*, std::size_t) noexcept {}
 PageHandle CudaDevice::create_pages(std::size_t) { absent(); }
 void CudaDevice::destroy_pages(PageHandle) noexcept {}
-void CudaDevice::map(std::byte*, PageHandle, std::size_t) { absent(); }
+void CudaDevice::map_run(std::byte*, std::span<const PageHandle>, std::size_t) { absent(); }
 bool CudaDevice::unmap(std::byte*, std::size_t) noexcept { return true; }
 std::byte* CudaDevice::allocate(std::size_t) { absent(); }
 void CudaDevice::deallocate(std::byte*) noexcept {}

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "tapedeck/device/device_block.hpp"
 
+#include <span>
 #include <utility>
 #include <vector>
 
@@ -20,7 +21,7 @@ struct DeviceBlock::State {
   State(const State&) = delete;
   State& operator=(const State&) = delete;
 
-  void map_page();
+  void map_pages(std::size_t more);
   void unmap_from(std::size_t keep_pages) noexcept;
   [[nodiscard]] std::size_t page_bytes() const noexcept {
     return pool != nullptr ? pool->page_bytes() : 0;
@@ -48,7 +49,7 @@ void require_memory(bool has_memory, const std::string& what) {
                    "create it with DeviceBlock::reserve, or use the block that it was moved to");
 }
 
-// Pages are mapped one by one, which for more bytes than a device has would take minutes to fail.
+// Pages are created one by one, which for more bytes than a device has would take minutes to fail.
 void require_possible(const Device& device, std::size_t bytes) {
   if (bytes <= device.info().total) return;
   DeviceError::throw_refusal({.device = device.label(),
@@ -80,13 +81,15 @@ DeviceBlock::State::~State() {
   }
 }
 
-void DeviceBlock::State::map_page() {
-  pages.reserve(pages.size() + 1);
-  const PageHandle page = pool->take();
-  internal::OnFailure give_back([&] { pool->give(page); });
-  device.map(data + mapped(), page, page_bytes());
+void DeviceBlock::State::map_pages(std::size_t more) {
+  const std::size_t before = pages.size();
+  pages.reserve(before + more);
+  internal::OnFailure give_back([&] {
+    for (; pages.size() > before; pages.pop_back()) pool->give(pages.back());
+  });
+  while (pages.size() < before + more) pages.push_back(pool->take());
+  device.map_run(data + before * page_bytes(), std::span(pages).subspan(before), page_bytes());
   give_back.completed();
-  pages.push_back(page);
 }
 
 void DeviceBlock::State::unmap_from(std::size_t keep_pages) noexcept {
@@ -165,7 +168,7 @@ void DeviceBlock::commit(std::size_t bytes) {
   require_possible(s.device, bytes);
   const std::size_t before = s.pages.size();
   internal::OnFailure undo([&] { s.unmap_from(before); });
-  while (s.mapped() < bytes) s.map_page();
+  s.map_pages((round_up(bytes, s.page_bytes()) - s.mapped()) / s.page_bytes());
   s.announced.add(s.options, {s.data + s.committed, s.mapped() - s.committed});
   undo.completed();
   s.committed = s.mapped();

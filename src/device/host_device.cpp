@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "base/amounts.hpp"
+#include "base/on_failure.hpp"
 #include "device/host_streams.hpp"
 #include "os/limits.hpp"
 #include "os/memory_file.hpp"
@@ -210,8 +211,21 @@ void HostDevice::destroy_pages(PageHandle pages) noexcept {
   state_->pages.erase(found);
 }
 
-void HostDevice::map(std::byte* at, PageHandle pages, std::size_t bytes) {
+void HostDevice::map_run(std::byte* at, std::span<const PageHandle> pages, std::size_t bytes_each) {
   const std::lock_guard lock(state_->mutex);
+  std::byte* next = at;
+  internal::OnFailure undo([&] {
+    for (; next != at; next -= bytes_each) unmap(next - bytes_each, bytes_each);
+  });
+  for (const PageHandle page : pages) {
+    map_page(next, page, bytes_each);
+    next += bytes_each;
+  }
+  undo.completed();
+}
+
+// @pre the lock is held.
+void HostDevice::map_page(std::byte* at, PageHandle pages, std::size_t bytes) {
   const auto found = state_->pages.find(pages);
   const auto behind = state_->reservations.upper_bound(at);
   const bool inside = behind != state_->reservations.begin() &&

@@ -8,14 +8,13 @@
 #include <cstdint>
 #include <memory>
 #include <mutex>
-#include <span>
 #include <string>
 #include <utility>
-#include <vector>
 
 #include "base/amounts.hpp"
 #include "layout/history_mapping.hpp"
 #include "layout/layout_thread.hpp"
+#include "layout/side_growth.hpp"
 #include "layout/stat_walk.hpp"
 #include "layout/talk_core.hpp"
 #include "layout/talk_pages.hpp"
@@ -29,7 +28,6 @@
 namespace tapedeck::internal::inline TAPEDECK_ABI {
 
 inline constexpr std::uint64_t kMostTalks = std::uint64_t{1} << 20;
-inline constexpr std::size_t kNoBudget = ~std::size_t{0};
 
 template <class Memory>
 Side<Memory>::Side(const typename Memory::Where& where, Plan plan, const SideOptions& options)
@@ -230,212 +228,6 @@ void Side<Memory>::throw_no_such_talk(std::size_t talk) const {
       "use a number below " + std::to_string(talks()) +
           ", or make a layout of more talks (PlanOptions::sequences, or LayoutOptions::talks for a "
           "layout made from sizes)");
-}
-
-// Gives one talk room for that many more tokens. Locks only if it has to grow.
-template <class Memory>
-void Side<Memory>::prepare_one(std::unique_lock<std::mutex>& growing, Core& talk,
-                               std::uint64_t tokens) {
-  OnFailure refused([&] { talk.count_refusal(); });
-  const std::uint64_t wanted = talk.after(tokens);
-  if (talk.for_others() != 0 || !talk.has_room(tokens)) {
-    if (!growing.owns_lock()) growing.lock();
-    talk.claim();
-    const std::size_t bytes = talk.has_room(tokens) ? 0 : grow_talk(growing, talk, wanted);
-    if (bytes != 0) {
-      increase(budget_refusals_, std::uint64_t{1});
-      throw_over_budget(
-          "preparing " + count_of(tokens, "token") + " for talk " + std::to_string(talk.index),
-          bytes, "clear or close talks");
-    }
-  }
-  refused.completed();
-}
-
-template <class Memory>
-void Side<Memory>::ask_ahead(Core& talk) {
-  if (thread_ != nullptr && talk.asks_for(options_.ahead)) thread_->ask(talk.index);
-}
-
-template <class Memory>
-void Side<Memory>::prepare(std::span<const BasicTalkTokens<Memory>> batch) {
-  for (const auto& [talk, tokens] : batch) {
-    if (talk.side_ != this) {
-      throw InvalidArgument(
-          {.argument = "batch"},
-          "talk " + std::to_string(talk.index()) + " of the batch is of another layout",
-          "prepare it with its own layout");
-    }
-    static_cast<void>(talk.core().after(tokens));
-  }
-  std::vector<std::uint64_t> before;  // the tokens that the talks had room for
-  before.reserve(batch.size());
-  std::unique_lock growing(growing_);
-  OnFailure undo([&] {
-    if (!growing.owns_lock()) growing.lock();
-    while (!before.empty()) {
-      Core& talk = batch[before.size() - 1].talk.core();
-      static_cast<void>(succeeds([&] { charged_ -= talk.shrink_to(before.back()); }));
-      before.pop_back();
-    }
-  });
-  for (const auto& [talk, tokens] : batch) {
-    before.push_back(talk.core().prepared.load(std::memory_order_relaxed));
-    prepare_one(growing, talk.core(), tokens);
-  }
-  undo.completed();
-  growing.unlock();
-  for (const auto& one : batch) ask_ahead(one.talk.core());
-}
-
-// Those that need the fewest new pages begin first, and the others give theirs away.
-template <class Memory>
-std::size_t Side<Memory>::most_talks(std::span<const IdleTalk> idle, std::size_t available) {
-  std::size_t given = 0;
-  for (const IdleTalk& one : idle) given += one.gives;
-  std::size_t needed = 0;
-  std::size_t talks = 0;
-  for (const IdleTalk& one : idle) {
-    needed += one.needs;
-    given -= one.gives;
-    if (needed > checked_add(available, given).value_or(kNoBudget)) break;
-    ++talks;
-  }
-  return talks;
-}
-
-template <class Memory>
-std::size_t Side<Memory>::room(std::uint64_t tokens) {
-  const Core& any = *talks_.front();
-  if (!any.counts_tokens()) any.throw_no_room(tokens);
-  if (tokens > regions_->capacity()) {
-    throw InvalidArgument(
-        {.argument = "tokens", .value = tokens, .limit = regions_->capacity()},
-        "a talk of " + count_of(tokens, "token") + " is longer than the plan has room for",
-        "plan for a longer context");
-  }
-  const std::lock_guard growing(growing_);
-  const std::size_t least = regions_->pages(0, memory_.page_bytes());
-  std::vector<IdleTalk> idle;
-  for (const auto& talk : talks_) {
-    if (talk->tokens.load(std::memory_order_relaxed) != 0) continue;
-    const std::size_t pages = talk->pages();
-    const std::size_t gives = talk->for_others() == 0 ? 0 : pages - std::min(pages, least);
-    idle.push_back({.needs = talk->missing(tokens), .gives = gives});
-  }
-  std::ranges::sort(idle, {}, &IdleTalk::needs);
-  const std::size_t by_budget = most_talks(idle, budget_left());
-  std::size_t needed = 0;
-  for (const IdleTalk& one : std::span(idle).first(by_budget)) needed += one.needs;
-  if (options_.overcommit) return by_budget;
-  return std::min(by_budget, most_talks(idle, memory_.most_new_pages(needed)));
-}
-
-template <class Memory>
-LimitChange Side<Memory>::limit_histories(std::size_t bytes, std::uint64_t revision) {
-  const Core& any = *talks_.front();
-  if (!any.counts_tokens()) any.throw_no_room(0);
-  std::unique_lock growing(growing_);
-  if (revision <= budget_revision_) return LimitChange::stale;
-  budget_revision_ = revision;
-  history_budget_ = bytes == 0 ? kNoBudget : bytes;
-  const auto within = [&] { return charged_ <= history_budget_; };
-  while (!within() && !sealed_ && reclaim_from_idle(growing, nullptr)) {
-  }
-  if (budget_revision_ != revision) return LimitChange::stale;  // set while the lock was released
-  return within() ? LimitChange::applied : LimitChange::deferred;
-}
-
-// Grows by whole steps, or by only what is needed if less is left. Other talks may
-// grow while this one waits for readers.
-template <class Memory>
-std::size_t Side<Memory>::grow_talk(std::unique_lock<std::mutex>& growing, Core& talk,
-                                    std::uint64_t tokens) {
-  std::uint64_t wanted = talk.in_steps(tokens);
-  while (true) {
-    require_unsealed();
-    const std::size_t bytes = talk.missing(wanted);
-    const bool affordable = bytes <= budget_left();
-    if (affordable && memory_.has_pages(bytes)) break;
-    if (reclaim_from_idle(growing, &talk)) continue;
-    if (affordable) break;  // the pool will create pages
-    if (wanted == tokens) return bytes;
-    wanted = tokens;
-  }
-  while (true) {
-    try {
-      charged_ += talk.grow_to(wanted);
-      return 0;
-    } catch (const OutOfMemory&) {  // of the host, which the pages of idle talks may help
-      if (reclaim_from_idle(growing, &talk)) continue;
-      if (wanted == tokens) throw;
-      wanted = tokens;
-    }
-  }
-}
-
-// Runs on the layout's thread.
-template <class Memory>
-void Side<Memory>::grow_ahead(Core& talk) noexcept {
-  std::unique_lock growing(growing_);
-  // If the talk has been cleared in the meantime, its pages are for other talks.
-  const std::uint64_t tokens = talk.asked();
-  if (tokens == 0 || talk.for_others() != 0) return;
-  try {
-    static_cast<void>(grow_talk(growing, talk, tokens));
-  } catch (...) {
-    // Nothing has changed, as beyond the budget. The `prepare` that needs the room will try again
-    // and report the error.
-  }
-}
-
-// Unmapping is not ordered by streams, and it is not known what still reads the pages. So this
-// releases the lock while the device finishes its work, and then takes the pages only if their talk
-// has not been used in the meantime.
-template <class Memory>
-bool Side<Memory>::reclaim_from_idle(std::unique_lock<std::mutex>& growing, const Core* but) {
-  for (const auto& talk : talks_) {
-    const std::uint64_t cleared = talk->for_others();
-    if (talk.get() == but || cleared == 0 || talk->prepared == 0) continue;
-    growing.unlock();
-    memory_.wait_for_readers();
-    growing.lock();
-    if (talk->for_others() == cleared && give_back_room(*talk) != 0) return true;
-  }
-  return false;
-}
-
-template <class Memory>
-std::size_t Side<Memory>::give_back_room(Core& talk) {
-  const std::size_t bytes = talk.decommit();
-  charged_ -= bytes;
-  return bytes;
-}
-
-template <class Memory>
-void Side<Memory>::throw_over_budget(const std::string& purpose, std::size_t bytes,
-                                     const std::string& instead) const {
-  throw OutOfMemory(
-      {.purpose = purpose, .limit = "history_budget", .needed = bytes, .available = budget_left()},
-      instead + ", or raise " + Memory::kLayoutOptions + "::history_budget");
-}
-
-template <class Memory>
-void Side<Memory>::require_unsealed() const {
-  if (!sealed_) return;
-  throw WrongState("layout", ObjectState::sealed,
-                   "the layout is sealed, so its talks can neither grow nor shrink",
-                   "prepare everything that is needed before seal()");
-}
-
-template <class Memory>
-std::size_t Side<Memory>::decommit(typename Memory::After after) {
-  const std::lock_guard growing(growing_);
-  require_unsealed();
-  memory_.wait_for(after);
-  std::size_t bytes = 0;
-  for (const auto& talk : talks_) bytes += give_back_room(*talk);
-  return memory_.release(bytes);
 }
 
 template <class Memory>

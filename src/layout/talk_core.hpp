@@ -12,6 +12,7 @@
 
 #include "base/on_failure.hpp"
 #include "layout/talk_pages.hpp"
+#include "layout/talk_readers.hpp"
 #include "layout/talk_region.hpp"
 #include "layout/talk_wiper.hpp"
 #include "memory/tape_parts.hpp"
@@ -162,6 +163,7 @@ class TalkCore : public TalkHead {
     } else if (setup_.wipe) {
       wipe_all();
     }
+    readers_.cleared();
     if (held() != 0) increase(conversations_, std::uint64_t{1});
     increase(cleared_tokens_, held());
     if constexpr (Memory::kWritable) keep(0);
@@ -172,7 +174,12 @@ class TalkCore : public TalkHead {
   }
 
   /// The stream of a device on which the talk's work and its wipes run. A pending wipe is awaited.
-  void set_stream(StreamHandle stream) requires(!Memory::kWritable) { wiper_.set_stream(stream); }
+  void set_stream(StreamHandle stream) requires(!Memory::kWritable) {
+    wiper_.set_stream(stream);
+    readers_.set_stream(stream);
+  }
+  /// Waits until nothing reads the pages of a talk that was cleared.
+  void wait_for_readers() { readers_.wait(); }
   [[nodiscard]] StreamHandle stream() const noexcept { return wiper_.stream(); }
 
   /// Tokens held when the talk was cleared, added up over all clears.
@@ -317,6 +324,7 @@ class TalkCore : public TalkHead {
   Tape& tape_;
   Setup setup_;
   TalkWiper<Memory> wiper_{setup_.memory};
+  TalkReaders<Memory> readers_{setup_.memory};
   std::uint64_t planned_ = 0;  // bytes below the floor
   std::uint64_t capacity_ = 0;
   bool has_fixed_ = false;                     // whether regions that do not grow are committed

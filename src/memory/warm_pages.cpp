@@ -186,7 +186,7 @@ PagesEnd populate_pages(std::span<const std::span<std::byte>> ranges) {
   }
   // In smaller steps, or by the way that the kernel has.
   for (const std::span<std::byte> range : ranges) {
-    const PagesEnd end = populate_pages(range);
+    PagesEnd end = populate_pages(range);
     if (end.error != 0) return end;
   }
   return {};

@@ -268,7 +268,7 @@ std::optional<Budget> ResidentLedger::Arrival::begin(std::size_t bytes) {
   ResidentLedger& ledger = of_process();
   Lock lock(ledger.mutex_);
   const Clock::time_point deadline = Clock::now() + kLongestWait;
-  while (const auto refused = ledger.refusal_of_arrival(bytes)) {
+  while (auto refused = ledger.refusal_of_arrival(bytes)) {
     const bool may_fit = ledger.arriving_ != 0 && bytes <= refused->available;
     if (!may_fit || Clock::now() >= deadline) return refused;
     ledger.arrived_.wait_until(lock, deadline);

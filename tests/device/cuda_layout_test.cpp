@@ -73,6 +73,17 @@ TEST_F(CudaLayout, APassMakesNoCallOfTheDriver) {
   }
 }
 
+TEST_F(CudaLayout, AGrowthOpensEachRunWithOneCall) {
+  DeviceLayout gpu(device(), plan_of(1), growing());
+  const auto calls = [](const std::string& name) { return stand_in::calls_by_name()[name]; };
+  const std::uint64_t mapped = calls("cuMemMap");
+  const std::uint64_t opened = calls("cuMemSetAccess");
+  gpu.talk(0).prepare(kContext);
+  EXPECT_EQ(calls("cuMemMap") - mapped, gpu.history().committed() / stand_in::kGranularity);
+  EXPECT_GE(calls("cuMemMap") - mapped, 4U);
+  EXPECT_EQ(calls("cuMemSetAccess") - opened, 2U) << "one for K and one for V";
+}
+
 // Unmapping during a fill would be a violation.
 TEST_F(CudaLayout, PagesGoOnlyWhenTheDeviceIsDoneWithThem) {
   DeviceLayout gpu(device(), plan_of(2), growing());

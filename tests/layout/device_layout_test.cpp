@@ -59,6 +59,23 @@ TEST_F(DeviceLayoutTest, PagesGoOnlyWhenTheDeviceIsDoneWithThem) {
   EXPECT_TRUE(done.fired());
 }
 
+TEST_F(DeviceLayoutTest, PagesOfATalkWithAStreamWaitForThisStreamOnly) {
+  DeviceLayout gpu(device_, side_plan(3), {.commit = Commit::with_talks, .growth_step = 64});
+  const DeviceStream own(device_);
+  const DeviceStream other(device_);
+  DeviceEvent done(device_);
+  gpu.talk(0).set_stream(own.handle());
+  gpu.talk(0).prepare(1024);
+  const HeldStream never_waited_for(other.handle());
+  const StreamHeldUntilWaitedFor held(own.handle());
+  device_.fill(gpu.history(0).data(), std::byte{1}, kSideRow, own.handle());
+  done.record(own.handle());
+  gpu.clear_talk(0);
+  gpu.talk(1).prepare(1024);
+  EXPECT_TRUE(done.fired());
+  EXPECT_EQ(gpu.history(0).committed(), kSideState);
+}
+
 TEST_F(DeviceLayoutTest, FramesGoRound) {
   DeviceLayout gpu(device_, side_plan(), {.frames = 3});
   const DeviceStream stream(device_);

@@ -104,9 +104,9 @@ TEST_F(InOneMapping, GrowthIsAClaimWithoutASystemCall) {
     talk.prepare(5);
     EXPECT_EQ(Ledger::claimed(), before + 2 * 8_KiB);
     talk.prepare(1000);
-    EXPECT_EQ(Ledger::claimed(), before + 2 * 1000 * kRow);
+    EXPECT_EQ(Ledger::claimed(), before + 2000 * kRow);
     EXPECT_EQ(os::InjectFault::calls(), 0U);
-    EXPECT_EQ(layout.history(1).committed(), 2 * 1000 * kRow);
+    EXPECT_EQ(layout.history(1).committed(), 2000 * kRow);
     EXPECT_EQ(layout.history(0).committed(), 0U);
     (void)talk.advance(3);
     EXPECT_EQ(talk.decommit(), 2 * (1000 * kRow - 4_KiB));
@@ -123,10 +123,10 @@ TEST_F(InOneMapping, TheLedgerKnowsWhichRowsAreClaimedAndThere) {
   EXPECT_TRUE(Ledger::covers({values, 64 * kRow}));
   EXPECT_FALSE(Ledger::covers({values, 64 * kRow + 1}));
   const WarmResult warm = layout.talk(0).warm();
-  EXPECT_EQ(warm.asked, 2 * 64 * kRow);
-  EXPECT_EQ(warm.warmed, 2 * 64 * kRow);
+  EXPECT_EQ(warm.asked, 128 * kRow);
+  EXPECT_EQ(warm.warmed, 128 * kRow);
   if (warm.present) {
-    EXPECT_EQ(*warm.present, 2 * 64 * kRow);
+    EXPECT_EQ(*warm.present, 128 * kRow);
     EXPECT_EQ(Ledger::claimed(), before);
   }
 }
@@ -156,13 +156,13 @@ TEST_F(InOneMapping, PagesThatTheKernelKeepsStayTheTalks) {
   std::byte* const locked = row_at(layout, 0, 40);
   if (::mlock(locked, kPage) != 0) GTEST_SKIP() << "this process may lock no memory";
   EXPECT_EQ(talk.decommit(), 0U);
-  EXPECT_EQ(layout.history().committed(), 2 * 100 * kRow);
+  EXPECT_EQ(layout.history().committed(), 200 * kRow);
   talk.prepare(100);
   EXPECT_EQ(talk.advance(100), 0U);
   *row_at(layout, 1, 99) = std::byte{1};
   EXPECT_EQ(::munlock(locked, kPage), 0);
   talk.rewind(100);
-  EXPECT_EQ(talk.decommit(), 2 * 100 * kRow);
+  EXPECT_EQ(talk.decommit(), 200 * kRow);
 }
 
 // One huge page could cover rows that are not claimed.
@@ -302,7 +302,7 @@ TEST_P(ResidentGrowth, ThatFailsLeavesTheTalkAsItWas) {
       EXPECT_NE(talk.decommit(), 0U);
       continue;
     }
-    EXPECT_EQ(layout.history().committed(), 2 * 64 * kRow);
+    EXPECT_EQ(layout.history().committed(), 128 * kRow);
     EXPECT_EQ(Ledger::claimed(), claimed);
     EXPECT_EQ(present(layout, 1), 64 * kRow);
   }

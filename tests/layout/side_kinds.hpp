@@ -28,6 +28,7 @@ struct SideAsked {
   std::size_t history_budget = 0;
   LayoutSizes extra{};
   bool wipe_on_clear = false;
+  std::uint64_t ahead = 0;
 };
 
 /// Whether histories of the host are committed by parts, as all of them are under ASan.
@@ -45,6 +46,7 @@ struct AnyHostSide {
                           .growth_step = asked.growth_step,
                           .extra = asked.extra,
                           .history_budget = asked.history_budget,
+                          .ahead = asked.ahead,
                           .guard_unprepared = kInParts};
     options.history.block.huge_pages = HugePages::never;
     options.history.wipe_on_clear = options.scratch.wipe_on_clear = asked.wipe_on_clear;
@@ -69,6 +71,7 @@ struct DeviceSide {
         layout(*card.device, std::move(plan),
                {.commit = asked.commit,
                 .growth_step = asked.growth_step,
+                .ahead = asked.ahead,
                 .extra = asked.extra,
                 .history_budget = asked.history_budget,
                 .wipe_on_clear = asked.wipe_on_clear}) {}

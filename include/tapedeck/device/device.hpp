@@ -102,9 +102,13 @@ class Device {
 
   /// Maps all of `pages`, which have `bytes`, at an address inside a reservation, for reading and
   /// writing by this device. On an error nothing is mapped. @pre nothing is mapped there.
-  virtual void map(std::byte* at, PageHandle pages, std::size_t bytes) = 0;
+  void map(std::byte* at, PageHandle pages, std::size_t bytes) { map_run(at, {&pages, 1}, bytes); }
+  /// Maps several pages of `bytes_each` one behind the other, as `map` does for one, but makes the
+  /// run accessible as a whole, which takes one driver call.
+  virtual void map_run(std::byte* at, std::span<const PageHandle> pages,
+                       std::size_t bytes_each) = 0;
   /// Returns false if the driver refuses; then the whole range stays mapped. @pre the range is
-  /// exactly that of one call of `map`, and no work on a stream uses it any more.
+  /// exactly that of one element of `map` or `map_run`, and no work on a stream uses it any more.
   virtual bool unmap(std::byte* at, std::size_t bytes) noexcept = 0;
 
   /// Allocates device memory at a new address, aligned to 256 bytes. @pre bytes is not 0.

@@ -51,7 +51,7 @@ class HostDevice : public Device {
   void unreserve(std::byte* at, std::size_t bytes) noexcept override;
   [[nodiscard]] PageHandle create_pages(std::size_t bytes) override;
   void destroy_pages(PageHandle pages) noexcept override;
-  void map(std::byte* at, PageHandle pages, std::size_t bytes) override;
+  void map_run(std::byte* at, std::span<const PageHandle> pages, std::size_t bytes_each) override;
   bool unmap(std::byte* at, std::size_t bytes) noexcept override;
   [[nodiscard]] std::byte* allocate(std::size_t bytes) override;
   void deallocate(std::byte* at) noexcept override;
@@ -75,6 +75,9 @@ class HostDevice : public Device {
 
  private:
   struct State;
+
+  void map_page(std::byte* at, PageHandle pages, std::size_t bytes);
+
   std::unique_ptr<State> state_;
 };
 

@@ -105,7 +105,6 @@ struct HostMemory {
   [[nodiscard]] static bool has_pages(std::size_t /*bytes*/) noexcept { return true; }
   /// The most bytes of `wanted` that the limits of memory have room for.
   [[nodiscard]] static std::size_t most_new_pages(std::size_t wanted);
-  static void wait_for_readers() noexcept {}
   static void wait_for(After /*after*/) noexcept {}
   /// Releases the bytes that talks have decommitted, as the host has already done. Returns the
   /// number of bytes released.

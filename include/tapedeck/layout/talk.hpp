@@ -121,12 +121,16 @@ class BasicTalk {
   /// made from sizes.
   [[nodiscard]] std::uint64_t capacity() const { return stat().capacity; }
 
-  /// Sets the stream of a device on which the talk's kernels run; without it, the default stream. A
-  /// wipe (`DeviceLayoutOptions::wipe_on_clear`) runs on it, behind that work. Waits for a wipe on
-  /// the former stream. @throws DeviceError.
+  /// Sets the stream of a device on which all of the talk's work runs from now on. A wipe
+  /// (`DeviceLayoutOptions::wipe_on_clear`) runs on it, behind that work, and another talk that
+  /// takes the pages after `clear` waits for what was on this stream then. Of a talk without a
+  /// stream, a wipe runs on the default stream, and its pages are taken when the whole device is
+  /// idle. Waits for a wipe on the former stream; the new stream must wait for other work there.
+  /// @throws DeviceError.
   void set_stream(StreamHandle stream) requires(!Memory::kWritable);
 
-  /// Ends the conversation without clearing scratch. O(1) without `wipe_on_clear`, no system call.
+  /// Ends the conversation without clearing scratch. O(1) without `wipe_on_clear`, no system call;
+  /// on a device, a talk with a stream records an event there.
   /// The talk keeps its pages until another talk needs them, so prepare it again before it
   /// advances.
   /// @throws DeviceError of a wipe on a device, and the talk is then unchanged.
