@@ -17,6 +17,7 @@
 #include <span>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "limits/resident_memory.hpp"
@@ -152,8 +153,9 @@ Refusal create_layout_of_plan(std::size_t bytes) {
   return "";
 }
 
-Refusal prepare_talks(std::size_t bytes) {
-  Layout layout(talks_plan(bytes), {.commit = Commit::nothing});
+Refusal prepare_talks_of(std::size_t bytes, LayoutOptions options) {
+  options.commit = Commit::nothing;
+  Layout layout(talks_plan(bytes), std::move(options));
   for (std::size_t i = 0; i < 4; ++i) {
     Talk talk = layout.talk(i);
     for (std::uint64_t token = 0; token < talk.capacity(); ++token) {
@@ -163,6 +165,16 @@ Refusal prepare_talks(std::size_t bytes) {
     }
   }
   return "";
+}
+
+Refusal prepare_talks(std::size_t bytes) { return prepare_talks_of(bytes, {}); }
+
+Refusal prepare_guarded_talks(std::size_t bytes) {
+  return prepare_talks_of(bytes, {.guard_unprepared = true});
+}
+
+Refusal prepare_resident_talks(std::size_t bytes) {
+  return prepare_talks_of(bytes, {.resident_growth = true});
 }
 
 Refusal record(std::size_t bytes) {
@@ -222,6 +234,8 @@ constexpr std::array kPaths = {Path{"CreateTape", create_tape},
                                Path{"CreateLayout", create_layout},
                                Path{"CreateLayoutOfPlan", create_layout_of_plan},
                                Path{"PrepareTalks", prepare_talks, true, true},
+                               Path{"PrepareGuardedTalks", prepare_guarded_talks, true, true},
+                               Path{"PrepareResidentTalks", prepare_resident_talks, true, true},
                                Path{"Record", record},
                                Path{"Pin", pin},
                                Path{"BuildWeights", build_weights},
