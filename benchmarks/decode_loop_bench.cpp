@@ -2,7 +2,6 @@
 // A loop shaped like decoding: each token takes all of its scratch memory, writes every byte of it,
 // and clears it. Measures the steady state, and the first token of a new process.
 #include <benchmark/benchmark.h>
-#include <sys/resource.h>
 
 #include <algorithm>
 #include <chrono>
@@ -18,6 +17,7 @@
 
 #include "compare.hpp"
 #include "heaps.hpp"
+#include "page_faults.hpp"
 #include "peers.hpp"
 #include "tapedeck/tapedeck.hpp"
 #include "trace.hpp"
@@ -74,12 +74,6 @@ template <class Allocator>
     trace::sink(at);
   }
   allocator.end_token();
-}
-
-long long page_faults() {
-  rusage usage{};
-  getrusage(RUSAGE_SELF, &usage);
-  return usage.ru_minflt + usage.ru_majflt;
 }
 
 // --- Steady state -------------------------------------------------------------------------------

@@ -2,7 +2,6 @@
 // Measures a whole decoder: the reference engine on a layout, and a decoder with the same model,
 // kernels and threads whose temporaries and KV cache are in std::vector.
 #include <benchmark/benchmark.h>
-#include <sys/resource.h>
 
 #include <algorithm>
 #include <atomic>
@@ -24,6 +23,7 @@
 #include "llama/kernels.hpp"
 #include "llama/llama_model.hpp"
 #include "llama/thread_pool.hpp"
+#include "page_faults.hpp"
 #include "tapedeck/tapedeck.hpp"
 
 namespace {
@@ -150,12 +150,6 @@ void check_same(Decoder& decoder, const LlamaModel& model, ThreadPool& pool) {
       throw std::logic_error("the two decoders disagree");
     }
   });
-}
-
-long long page_faults() {
-  rusage usage{};
-  getrusage(RUSAGE_SELF, &usage);
-  return usage.ru_minflt + usage.ru_majflt;
 }
 
 /// A new directory. The destructor removes it with its contents.

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "compare.hpp"
+#include "page_faults.hpp"
 #include "tapedeck/tapedeck.hpp"
 
 namespace {
@@ -117,16 +118,20 @@ void write_first_rows(benchmark::State& state, const LayoutOptions& options) {
   for (const Region& region : layout.plan().history.regions()) {
     rows.push_back(layout.history_at(region).data());
   }
+  long long faults = 0;
   for (auto _ : state) {
     state.PauseTiming();
     talk.clear();
     talk.decommit();
     talk.prepare(1);
     state.ResumeTiming();
+    const long long before = page_faults();
     const std::uint64_t token = talk.advance();
     for (std::byte* row : rows) row[token * kRow] = std::byte{1};
     benchmark::ClobberMemory();
+    faults += page_faults() - before;
   }
+  state.counters["faults"] = static_cast<double>(faults) / static_cast<double>(state.iterations());
   state.SetItemsProcessed(state.iterations());
 }
 
@@ -178,6 +183,7 @@ int main(int argc, char** argv) {
       shown("grow_with_huge_pages", "grow_in_parts"),
       at_most("grow_resident", "populate_one_range", 1.1),
       shown("first_token_resident", "first_token"),
+      figure_at_most("first_token_resident", 0, "faults"),
       figure_at_most("create_4096_talks", 20 * kMillisecond),
   };
   return run(argc, argv, claims);

@@ -50,8 +50,8 @@ struct DeviceLayoutOptions {
 /// region of a history begins on its own page, so `plan().history` has other offsets than the plan
 /// passed to the constructor. A floor is a multiple of 256 bytes.
 ///
-/// During a pass, no function of this class calls the driver. `clear_pass(event)` and `prepare` do,
-/// but they belong between two passes.
+/// During a pass, no function of this class calls the driver. `clear_pass(event)`, `prepare`, and
+/// the clear of a talk that wipes or has a stream do, but they belong between two passes.
 ///
 /// Two features exist only on devices, because a device works asynchronously to the host:
 /// - `frames`: when the host clears its own scratch, it has finished reading it. A stream or a copy

@@ -72,7 +72,7 @@ class BasicTalk {
   }
 
   /// Commits the memory that the next `tokens` need. O(1) if they already have room, otherwise
-  /// O(regions): on the host usually without a system call (see `Commit::with_talks`), on a device
+  /// O(regions): on the host usually without a system call (see `Commit`), on a device
   /// with driver calls. Must not be called during a pass. If the budget, the host or a device's
   /// pool has too little left, pages of cleared and closed talks are used first. On an error, the
   /// talk is unchanged.
