@@ -163,7 +163,7 @@ class TalkCore : public TalkHead {
     } else if (setup_.wipe) {
       wipe_all();
     }
-    readers_.cleared();
+    readers_.cleared(wiper_.stream());
     if (held() != 0) increase(conversations_, std::uint64_t{1});
     increase(cleared_tokens_, held());
     if constexpr (Memory::kWritable) keep(0);
@@ -175,8 +175,8 @@ class TalkCore : public TalkHead {
 
   /// The stream of a device on which the talk's work and its wipes run. A pending wipe is awaited.
   void set_stream(StreamHandle stream) requires(!Memory::kWritable) {
+    readers_.watch_stream();
     wiper_.set_stream(stream);
-    readers_.set_stream(stream);
   }
   /// Waits until nothing reads the pages of a talk that was cleared.
   void wait_for_readers() { readers_.wait(); }

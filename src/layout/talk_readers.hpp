@@ -25,16 +25,15 @@ class TalkReaders {
   TalkReaders(const TalkReaders&) = delete;
   TalkReaders& operator=(const TalkReaders&) = delete;
 
-  /// @throws DeviceError; then nothing has changed.
-  void set_stream(StreamHandle stream) {
+  /// The talk has a stream of its own from now on. @throws DeviceError; then nothing has changed.
+  void watch_stream() {
     if (event_ == nullptr) event_ = memory_->device.create_event();
-    stream_ = stream;
   }
 
   /// Must be called before other talks may take the pages. @throws DeviceError.
-  void cleared() noexcept(Memory::kWritable) {
+  void cleared([[maybe_unused]] StreamHandle stream) noexcept(Memory::kWritable) {
     if constexpr (!Memory::kWritable) {
-      if (event_ != nullptr) memory_->device.record(event_, stream_);
+      if (event_ != nullptr) memory_->device.record(event_, stream);
     }
   }
 
@@ -51,7 +50,6 @@ class TalkReaders {
 
  private:
   Memory* memory_;
-  StreamHandle stream_ = nullptr;
   std::atomic<EventHandle> event_{nullptr};
 };
 

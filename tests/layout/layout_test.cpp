@@ -162,6 +162,9 @@ TEST(Layout, RefusesWhatMakesNoSense) {
       {[] { Layout(kSmall, {.extra = {.history = 1}}); }, "LayoutOptions::extra"},
       {[] { Layout(kSmall, {.history_budget = 1_MiB}); }, "LayoutOptions::history_budget"},
       {[&] { Layout(kSmall, {.loaded_weights = &loaded}); }, "LayoutOptions::loaded_weights"},
+      {[] { Layout(kSmall, {.ahead = 1}); }, "LayoutOptions::ahead"},
+      {[] { Layout(kSmall, {.resident_growth = true}); }, "LayoutOptions::resident_growth"},
+      {[] { Layout(kSmall, {.guard_unprepared = true}); }, "LayoutOptions::guard_unprepared"},
       {[] { Layout(kSmall, {.gpus = {{}}}); }, "LayoutOptions::gpus"},
       {[] { (void)Layout(kSmall).gpu(0); }, "gpu"}};
   for (const auto& [call, argument] : rows) {
